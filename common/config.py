@@ -1,0 +1,173 @@
+"""The full description of a study: frozen, validated, and the same for simulation and deployment.
+
+A recipe (sims/recipes.py) is a function that returns a Study; the command line overrides a few
+values; what comes out is written to RUN/config.json. An unknown key is an error that names the
+nearest known one.
+"""
+
+import difflib
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from fedward.common.errors import ConfigError
+
+Fraction = Annotated[float, Field(gt=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Frozen(BaseModel):
+    """Base of all configuration: immutable, and no key is ever ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataConfig(Frozen):
+    """Which faces: ``source`` is "synthetic" or a path, ``test_split`` is what models are scored on."""
+
+    source: str = "synthetic"
+    test_split: Literal["PublicTest", "PrivateTest"] = "PublicTest"
+    synthetic_patients: Count = 800
+    synthetic_images_per_patient: Count = 5
+
+
+class HospitalsConfig(Frozen):
+    """How the faces are dealt to hospitals.
+
+    Attributes:
+        count: number of hospitals.
+        alpha: Dirichlet concentration of labels per class over hospitals; None deals evenly.
+        size_sigma: spread of log-normal hospital sizes; 0 makes all sizes equal.
+        cameras: one named camera per hospital, repeated cyclically (sims/cameras.py).
+        images_each: at most so many training images per hospital; None keeps all.
+    """
+
+    count: Count = 5
+    alpha: Positive | None = 0.5
+    size_sigma: Annotated[float, Field(ge=0, le=3)] = 0.6
+    cameras: tuple[str, ...] = ("clean",)
+    images_each: Count | None = None
+
+
+class TrainingConfig(Frozen):
+    """What one hospital does in one round.
+
+    Attributes:
+        model: a name of the registry (common/models.py).
+        epochs: passes over the hospital's images per round (Poisson-sampled if private).
+        batch_size: images per step; under privacy the expected number. 0 is the full batch.
+        optimizer: "adamw" or "sgd" (with ``momentum``); its state is fresh every round.
+        learning_rate: at the peak of the schedule.
+        warmup: fraction of all rounds over which the rate rises linearly from a tenth.
+        weight_decay: decoupled, on tensors with two or more dimensions.
+        label_smoothing: as in Szegedy et al. 2016.
+        augment: random flip, shift, rotation and scale of every image.
+        low_resolution: fraction of all rounds trained at 36x36 pixels (a cheaper start).
+    """
+
+    model: str = "compact-cnn"
+    epochs: Count = 1
+    batch_size: Annotated[int, Field(ge=0)] = 64
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: Positive = 1e-3
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    warmup: Annotated[float, Field(ge=0, le=1)] = 0.0
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    augment: bool = False
+    low_resolution: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
+class PrivacyConfig(Frozen):
+    """Differential privacy at every hospital. Exactly one of epsilon and noise_multiplier is given.
+
+    Attributes:
+        epsilon: the target for the whole run, per hospital.
+        noise_multiplier: noise standard deviation per clipping norm.
+        delta: of (epsilon, delta).
+        clipping_norm: L2 bound of what one image adds to the sum of a step.
+        statistics_share: part of mu^2 (Gaussian differential privacy) that feature statistics
+            take in a model that needs them (scatter).
+        unit: what one record of the guarantee is. Here an image; pixel-identical images are one.
+    """
+
+    epsilon: Positive | None = None
+    noise_multiplier: Positive | None = None
+    delta: Annotated[float, Field(gt=0, lt=0.1)] = 1e-5
+    clipping_norm: Positive = 1.0
+    statistics_share: Fraction = 0.04
+    unit: Literal["image"] = "image"
+
+    @model_validator(mode="after")
+    def _one_target(self) -> Self:
+        if (self.epsilon is None) == (self.noise_multiplier is None):
+            raise ValueError("give exactly one of epsilon and noise_multiplier")
+        return self
+
+
+class RoundsConfig(Frozen):
+    """Federated averaging (McMahan et al. 2017) with a server optimiser (Reddi et al. 2021).
+
+    Attributes:
+        count: rounds of training.
+        participation: fraction of hospitals asked in a round.
+        quorum: fraction of the asked whose good updates a round needs; fewer fail the run.
+        server_learning_rate, server_momentum: Nesterov momentum on the mean update.
+        server_schedule: "constant" or "cosine" (from the full rate to zero over all rounds).
+        average_from: fraction of all rounds after which the model that is scored and released is
+            the running mean of the rounds' models; 1 switches it off.
+        timeout_s: how long a round waits for replies.
+    """
+
+    count: Count = 5
+    participation: Fraction = 1.0
+    quorum: Fraction = 0.5
+    server_learning_rate: Positive = 1.0
+    server_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    server_schedule: Literal["constant", "cosine"] = "constant"
+    average_from: Annotated[float, Field(ge=0, le=1)] = 1.0
+    timeout_s: Positive = 3600.0
+
+
+class Study(Frozen):
+    """Everything that decides a run's numbers. Workers, engine and paths are not part of it."""
+
+    name: str
+    seed: int = 0
+    data: DataConfig = DataConfig()
+    hospitals: HospitalsConfig = HospitalsConfig()
+    training: TrainingConfig = TrainingConfig()
+    privacy: PrivacyConfig | None = None
+    rounds: RoundsConfig = RoundsConfig()
+    baselines: bool = False
+
+
+def parse_study(document: Mapping[str, Any]) -> Study:
+    """Validate a document (RUN/config.json, a file of the user's) as a Study.
+
+    Raises:
+        ConfigError: naming every wrong key or value, and the cure.
+    """
+    try:
+        return Study.model_validate(document)
+    except ValidationError as error:
+        raise ConfigError("; ".join(_explain(dict(item)) for item in error.errors())) from None
+
+
+def _explain(item: dict[str, Any]) -> str:
+    path = [str(part) for part in item["loc"]]
+    if item["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(path[-1], _known_keys(path[:-1]), n=1)
+        return f"unknown key {'.'.join(path)!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+    return f"{'.'.join(path) or 'study'}: {item['msg']} (got {item['input']!r})"
+
+
+def _known_keys(path: list[str]) -> list[str]:
+    model: type[BaseModel] = Study
+    for part in path:
+        annotation = model.model_fields[part].annotation
+        choices = [annotation, *getattr(annotation, "__args__", ())]
+        model = next(c for c in choices if isinstance(c, type) and issubclass(c, BaseModel))
+    return list(model.model_fields)

@@ -1,0 +1,35 @@
+"""The errors that a user can cause or cure. Nothing else is caught and shown without a traceback.
+
+FedwardError
+├── ConfigError    a recipe, option or key is wrong
+├── DataError      a data set cannot be used as it is
+├── ModelError     a model, or arrays that claim to belong to it, do not fit
+├── UpdateError    a hospital's reply is refused
+└── RunError       a run cannot start, go on or be resumed
+
+A message says what is wrong, where, and what to do about it.
+"""
+
+
+class FedwardError(Exception):
+    """Base of all errors that the command line shows as one line, with exit code 1."""
+
+
+class ConfigError(FedwardError):
+    """A recipe, an option or a key is wrong."""
+
+
+class DataError(FedwardError):
+    """A data set cannot be used as it is."""
+
+
+class ModelError(FedwardError):
+    """A model, or arrays that claim to belong to it, do not fit."""
+
+
+class UpdateError(FedwardError):
+    """A hospital's reply is refused; the round goes on without it."""
+
+
+class RunError(FedwardError):
+    """A run cannot start, go on or be resumed."""

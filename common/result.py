@@ -1,0 +1,169 @@
+"""The contract of RUN/result.json, as types. ``fedward schema`` prints it as a JSON Schema.
+
+Accuracies are fractions, seconds are seconds, the class order is FER-2013's code order.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+Share = Annotated[float, Field(ge=0, le=1)]
+Seconds = Annotated[float, Field(ge=0)]
+Row = Annotated[list[int], Field(min_length=7, max_length=7)]
+
+
+class Part(BaseModel):
+    """Base of all parts: frozen, closed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DataPart(Part):
+    """Which data, and what was left out of it."""
+
+    source: str
+    sha256: str
+    training: int
+    test: int
+    duplicates_removed: int
+    conflicting_labels: int
+
+
+class HospitalPart(Part):
+    """One hospital. Counts and camera are known because it is a simulation.
+
+    ``accuracy`` and ``macro_f1`` are the final model's on the hospital's own test images, None
+    until the run ends, or where it has none.
+    """
+
+    name: str
+    examples: int
+    label_counts: Row
+    camera: str
+    epsilon: float | None
+    delta: float | None
+    noise_multiplier: float | None
+    steps: int
+    accuracy: Share | None
+    macro_f1: Share | None
+
+
+class RoundSeconds(Part):
+    """Where the wall-clock time of a round went. ``engine`` is what no hospital and no part of the
+    aggregator was working in: dispatch, transport, polling."""
+
+    train: Seconds
+    aggregate: Seconds
+    evaluate: Seconds
+    engine: Seconds
+
+
+class Refusal(Part):
+    """A hospital whose update did not enter the round, and why."""
+
+    hospital: str
+    reason: str
+
+
+class RoundPart(Part):
+    """One finished round; accuracy, macro-F1 and loss are the global model's on the test split."""
+
+    round: int
+    accuracy: Share
+    macro_f1: Share
+    loss: float
+    participants: list[str]
+    refused: list[Refusal]
+    seconds: RoundSeconds
+
+
+class ClassPart(Part):
+    """Scores of one emotion."""
+
+    precision: Share
+    recall: Share
+    f1: Share
+    support: int
+
+
+class TestPart(Part):
+    """The released model on a test split; ``confusion[true][predicted]`` are counts."""
+
+    split: str
+    accuracy: Share
+    macro_f1: Share
+    per_class: dict[str, ClassPart]
+    confusion: Annotated[list[Row], Field(min_length=7, max_length=7)]
+
+
+class Score(Part):
+    """Accuracy and macro-F1 of a baseline, with what it cost."""
+
+    accuracy: Share
+    macro_f1: Share
+    seconds: Seconds
+
+
+class Baselines(Part):
+    """Pooled training, and each hospital alone (scored on the same whole test split)."""
+
+    pooled: Score | None = None
+    alone: dict[str, Score] = {}
+
+
+class TotalSeconds(Part):
+    """Wall-clock time of the run; ``startup`` is from the command to the first order."""
+
+    total: Seconds
+    train: Seconds
+    aggregate: Seconds
+    evaluate: Seconds
+    engine: Seconds
+    startup: Seconds
+
+
+class Mechanism(Part):
+    """How the epsilons came about, for a data-protection officer.
+
+    Attributes:
+        unit: what adding or removing one means ("image").
+        mechanism: e.g. "Gaussian, full batch" or "Poisson-subsampled Gaussian (DP-SGD)".
+        accountant: which accountant gave epsilon.
+        noise_source: where the noise came from, and whether it is fit for a release.
+        assumptions: plain sentences.
+    """
+
+    unit: str
+    mechanism: str
+    accountant: str
+    clipping_norm: float
+    noise_source: str
+    assumptions: list[str]
+
+
+class Skew(Part):
+    """How unequal the hospitals are: Hellinger distance of label distributions, Gini of sizes."""
+
+    hellinger_mean: Share
+    hellinger_max: Share
+    size_gini: Share
+
+
+class Result(Part):
+    """All of result.json."""
+
+    schema_version: Literal[1] = 1
+    fedward_version: str
+    status: Literal["running", "completed", "failed", "interrupted"]
+    reason: str | None = None
+    seed: int
+    recipe: dict[str, Any]
+    data: DataPart
+    hospitals: list[HospitalPart]
+    skew: Skew
+    privacy: Mechanism | None
+    rounds: list[RoundPart]
+    test: TestPart | None
+    baselines: Baselines
+    seconds: TotalSeconds
