@@ -1,0 +1,111 @@
+"""Convolutional networks on 48x48 grey faces.
+
+Shapes: input float32 (n, 1, side, side), logits (n, 7). Both networks also take side 36, because
+what follows the convolutions is pooled to a fixed 3x3; that makes a cheap start of training
+possible. GroupNorm (Wu & He 2018) stands everywhere where BatchNorm would: statistics over a
+batch would mix patients, which neither per-example clipping nor unequal hospitals allow.
+
+``private`` twins differ in one thing: no operation works in place, because Opacus reads what the
+layers were given after the backward pass. Names, shapes and logits are the same.
+"""
+
+from typing import cast
+
+from torch import Tensor, nn
+
+from fedward.common.faces import EMOTIONS
+
+CHANNELS_PER_GROUP = 16
+
+
+def convolution(
+    channels_in: int, channels_out: int, *, kernel: int = 3, stride: int = 1, private: bool
+) -> nn.Sequential:
+    """Convolution, GroupNorm, ReLU: (n, in, h, w) to (n, out, ceil(h/stride), ceil(w/stride))."""
+    return nn.Sequential(
+        nn.Conv2d(channels_in, channels_out, kernel, stride, kernel // 2, bias=False),
+        nn.GroupNorm(channels_out // CHANNELS_PER_GROUP, channels_out),
+        nn.ReLU(inplace=not private),
+    )
+
+
+class Residual(nn.Module):
+    """``x + convolution(x)``, shape kept (He et al. 2016)."""
+
+    def __init__(self, channels: int, *, private: bool) -> None:
+        super().__init__()
+        self.branch = convolution(channels, channels, private=private)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any (n, channels, h, w)."""
+        return x + cast(Tensor, self.branch(x))
+
+
+class CompactCnn(nn.Module):
+    """593 thousand parameters, 19 million multiplications a face: made for one core.
+
+    PixelUnshuffle (Shi et al. 2016, reversed) trades half the resolution for four channels before
+    the first convolution; every further halving is a strided convolution.
+
+    (n, 1, 48, 48) -> (n, 4, 24, 24) -> (n, 32, 24, 24) -> (n, 64, 12, 12) -> (n, 128, 6, 6)
+    -> (n, 256, 3, 3) -> (n, 7).
+    """
+
+    def __init__(self, *, private: bool = False) -> None:
+        super().__init__()
+        self.convolutions = nn.Sequential(
+            nn.PixelUnshuffle(2),
+            convolution(4, 32, private=private),
+            convolution(32, 64, stride=2, private=private),
+            Residual(64, private=private),
+            convolution(64, 128, stride=2, private=private),
+            Residual(128, private=private),
+            convolution(128, 256, stride=2, private=private),
+        )
+        self.pool = nn.AdaptiveAvgPool2d(3)
+        self.dropout = nn.Dropout(0.3)
+        self.head = nn.Linear(256 * 3 * 3, len(EMOTIONS))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (n, 7) of images (n, 1, side, side)."""
+        maps = self.pool(self.convolutions(images))
+        return cast(Tensor, self.head(self.dropout(maps.flatten(1))))
+
+
+class ThesisCnn(nn.Module):
+    """The network of the thesis that Fedward continues: 4.5 million parameters.
+
+    Convolutions 32-64-128(5x5)-512-512, each of the last four followed by 2x2 max pooling, then
+    dense layers 256-512-7. Its BatchNorm is GroupNorm here (see the head of this file).
+
+    (n, 1, 48, 48) -> (n, 32, 48, 48) -> (n, 64, 24, 24) -> (n, 128, 12, 12) -> (n, 512, 6, 6)
+    -> (n, 512, 3, 3) -> (n, 256) -> (n, 512) -> (n, 7).
+    """
+
+    def __init__(self, *, private: bool = False) -> None:
+        super().__init__()
+        self.convolutions = nn.Sequential(
+            convolution(1, 32, private=private),
+            convolution(32, 64, private=private),
+            nn.MaxPool2d(2),
+            convolution(64, 128, kernel=5, private=private),
+            nn.MaxPool2d(2),
+            convolution(128, 512, private=private),
+            nn.MaxPool2d(2),
+            convolution(512, 512, private=private),
+            nn.MaxPool2d(2),
+        )
+        self.pool = nn.AdaptiveAvgPool2d(3)
+        self.dense = nn.Sequential(
+            nn.Linear(512 * 3 * 3, 256),
+            nn.ReLU(inplace=not private),
+            nn.Dropout(0.25),
+            nn.Linear(256, 512),
+            nn.ReLU(inplace=not private),
+            nn.Dropout(0.25),
+            nn.Linear(512, len(EMOTIONS)),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (n, 7) of images (n, 1, side, side)."""
+        return cast(Tensor, self.dense(self.pool(self.convolutions(images)).flatten(1)))

@@ -1,0 +1,234 @@
+"""Local training at one hospital: one loop, with or without differential privacy.
+
+Without: shuffled batches, every image once an epoch. With: DP-SGD (Abadi et al. 2016) on Opacus's
+per-example gradients. Every image enters every step by a coin of its own (Poisson sampling, what
+the accountant assumes), its gradient is clipped, Gaussian noise is added to the sum, and the sum
+is divided by a public size; a step that draws nobody is noise alone and counts.
+
+Shapes: inputs (n, ...) in the model's dtype, labels int64 (n,).
+"""
+
+import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fedward.common.augment import random_views, resized
+from fedward.common.errors import ModelError
+from fedward.common.faces import EMOTIONS, SIDE
+
+BETAS = (0.9, 0.98)
+MOST_PER_EXAMPLE_GRADIENTS = 64  # at a time ...
+MOST_PER_EXAMPLE_NUMBERS = 2**26  # ... and no more than 256 MB of them
+
+
+@dataclass(frozen=True)
+class FitPlan:
+    """What one call of ``fit`` does.
+
+    Attributes:
+        epochs: passes over the images; under privacy expected passes.
+        batch_size: images per step, 0 for all; under privacy the expected, public number.
+        optimizer: "adamw" or "sgd" with ``momentum`` (no dampening, not Nesterov).
+        learning_rate: constant over the call.
+        weight_decay: decoupled (Loshchilov & Hutter 2019), on tensors of two or more dimensions.
+        label_smoothing: as in Szegedy et al. 2016.
+        augment: a random view of every image, drawn anew for every step.
+        resolution: side at which faces are trained on, in pixels.
+        expected_examples: the hospital's public, declared size. Under privacy it stands wherever
+            the true number would, which must not be told.
+    """
+
+    epochs: int
+    batch_size: int
+    optimizer: Literal["adamw", "sgd"]
+    learning_rate: float
+    expected_examples: int
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    label_smoothing: float = 0.0
+    augment: bool = False
+    resolution: int = SIDE
+
+    @property
+    def expected_batch(self) -> int:
+        """Images that a private step is divided by."""
+        return min(self.batch_size or self.expected_examples, self.expected_examples)
+
+    @property
+    def sample_rate(self) -> float:
+        """Probability with which a private step takes an image."""
+        return self.expected_batch / self.expected_examples
+
+    @property
+    def private_steps(self) -> int:
+        """Steps of a private call; like ``sample_rate``, what the accountant is told."""
+        return self.epochs * math.ceil(self.expected_examples / self.expected_batch)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepPrivacy:
+    """The Gaussian mechanism of one step: noise deviation is noise_multiplier x clipping_norm."""
+
+    noise_multiplier: float
+    clipping_norm: float
+
+
+def fit(
+    model: nn.Module,
+    inputs: Tensor,
+    labels: Tensor,
+    plan: FitPlan,
+    *,
+    privacy: StepPrivacy | None,
+    batches: torch.Generator,
+    noise: torch.Generator | None = None,
+) -> int:
+    """Train a model in place; torch's global random state is left as it was.
+
+    Args:
+        model: from ``build``; its private twin if ``privacy`` is given.
+        inputs, labels: the hospital's, from ``network_inputs`` and its emotion codes.
+        plan: how long and how.
+        privacy: None trains without.
+        batches: randomness of batches, views and dropout.
+        noise: randomness of the noise, needed under privacy alone.
+
+    Returns:
+        Steps taken.
+
+    Raises:
+        ModelError: inputs or labels cannot be trained on.
+    """
+    _check(inputs, labels, plan)
+    steps = 0
+    with _dropout_from(batches), _optimizer(model.train(), plan, privacy, noise) as optimizer:
+        for rows in _draws(len(labels), plan, batches, poisson=privacy is not None):
+            parts = torch.split(rows, _part_size(model) if privacy else max(1, len(rows)))
+            for part in parts:
+                optimizer.zero_grad()
+                if len(part):
+                    logits = model(_view(inputs[part], plan, batches))
+                    torch.autograd.backward(
+                        F.cross_entropy(logits, labels[part], label_smoothing=plan.label_smoothing)
+                    )
+                if privacy:
+                    _bound(model, len(part))
+                    optimizer.signal_skip_step(part is not parts[-1])
+                optimizer.step()
+            steps += 1
+    return steps
+
+
+def _draws(
+    count: int, plan: FitPlan, generator: torch.Generator, *, poisson: bool
+) -> Iterator[Tensor]:
+    """The rows of every step: each by its own coin, or all of them in shuffled batches."""
+    if poisson:
+        for _ in range(plan.private_steps):
+            coins = torch.rand(count, generator=generator, dtype=torch.float64)
+            yield (coins < plan.sample_rate).nonzero().squeeze(1)
+    else:
+        for _ in range(plan.epochs):
+            order = torch.randperm(count, generator=generator)
+            yield from torch.split(order, plan.batch_size or count)
+
+
+def _view(images: Tensor, plan: FitPlan, generator: torch.Generator) -> Tensor:
+    """What the model sees of some inputs in this step."""
+    if plan.augment:
+        return random_views(images, side=plan.resolution, generator=generator)
+    return resized(images, plan.resolution) if images.ndim == 4 else images
+
+
+def _part_size(model: nn.Module) -> int:
+    """Images whose gradients are held at a time, one by one; bounds a private step's memory."""
+    numbers = sum(p.numel() for p in model.parameters())
+    return max(1, min(MOST_PER_EXAMPLE_GRADIENTS, MOST_PER_EXAMPLE_NUMBERS // numbers))
+
+
+def _bound(model: nn.Module, examples: int) -> None:
+    """Make per-example gradients fit for clipping: nobody's where nobody was drawn, none infinite.
+
+    Clipping would turn an overflow into NaN for all; as zero it stays its own image's affair.
+    """
+    parameter: Any  # Opacus keeps the gradients on it
+    for parameter in model.parameters():
+        if examples == 0:
+            parameter.grad_sample = parameter.new_zeros((0, *parameter.shape))
+        else:
+            parameter.grad_sample.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
+
+
+@contextmanager
+def _optimizer(
+    model: nn.Module, plan: FitPlan, privacy: StepPrivacy | None, noise: torch.Generator | None
+) -> Iterator[Any]:
+    """The optimiser of one call; under privacy Opacus's, with its hooks on the model meanwhile."""
+    plain = _plain_optimizer(model, plan)
+    if privacy is None:
+        yield plain
+        return
+    if noise is None:
+        raise ValueError("private training needs a generator of its own for the noise")
+    from opacus.grad_sample import GradSampleHooks  # seconds to import: only where it is needed
+    from opacus.optimizers import DPOptimizer
+
+    hooks = GradSampleHooks(model, loss_reduction="mean")
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Full backward hook is firing")  # images need none
+            yield DPOptimizer(
+                plain,
+                noise_multiplier=privacy.noise_multiplier,
+                max_grad_norm=privacy.clipping_norm,
+                expected_batch_size=plan.expected_batch,
+                generator=noise,
+            )
+    finally:
+        hooks.cleanup()
+
+
+def _plain_optimizer(model: nn.Module, plan: FitPlan) -> torch.optim.Optimizer:
+    """AdamW or SGD with decoupled weight decay of what is no bias, scale or shift."""
+    parameters = list(model.parameters())
+    optimizer: torch.optim.Optimizer
+    if plan.optimizer == "adamw":
+        optimizer = torch.optim.Adam(parameters, lr=plan.learning_rate, betas=BETAS)
+    else:
+        optimizer = torch.optim.SGD(parameters, lr=plan.learning_rate, momentum=plan.momentum)
+    decayed: list[Tensor] = [p.detach() for p in parameters if p.ndim > 1]
+    keep = 1 - plan.learning_rate * plan.weight_decay
+
+    def decay(*_: object) -> None:
+        torch._foreach_mul_(decayed, keep)
+
+    if plan.weight_decay:
+        optimizer.register_step_pre_hook(decay)
+    return optimizer
+
+
+@contextmanager
+def _dropout_from(generator: torch.Generator) -> Iterator[None]:
+    """Dropout knows torch's global generator alone: lend it a seed, then put its state back."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(int(torch.randint(2**62, (1,), generator=generator)))
+        yield
+
+
+def _check(inputs: Tensor, labels: Tensor, plan: FitPlan) -> None:
+    if len(inputs) == 0 or len(inputs) != len(labels):
+        raise ModelError(f"cannot train on {len(inputs)} inputs with {len(labels)} labels")
+    if not torch.isfinite(inputs).all():
+        bad = int((~torch.isfinite(inputs.flatten(1))).any(1).nonzero()[0])
+        raise ModelError(f"input {bad} holds NaN or infinity; check the data set")
+    if int(labels.min()) < 0 or int(labels.max()) >= len(EMOTIONS):
+        raise ModelError(f"labels must be codes from 0 to {len(EMOTIONS) - 1}")
+    if inputs.ndim != 4 and (plan.augment or plan.resolution != SIDE):
+        raise ModelError("features cannot be augmented or resized; switch both off for this model")

@@ -1,0 +1,236 @@
+"""Steps by hand, in float64: in float32 a ReLU may fall on either side of zero."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from fedward.common.arrays import to_arrays
+from fedward.common.errors import ModelError
+from fedward.common.models import build
+from fedward.common.train import FitPlan, StepPrivacy, fit
+
+PLAN = FitPlan(
+    epochs=1, batch_size=0, optimizer="sgd", learning_rate=0.5, expected_examples=6, momentum=0.0
+)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def line() -> nn.Linear:
+    """A linear model of two features, all zero."""
+    model = nn.Linear(2, 7).double()
+    nn.init.zeros_(model.weight)
+    nn.init.zeros_(model.bias)
+    return model
+
+
+def some(count: int, seed: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
+    images = torch.randn(count, 1, 48, 48, generator=generator(seed), dtype=torch.float64)
+    return images, torch.arange(count) % 7
+
+
+def clipped_mean(
+    model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor, norm: float, divisor: float
+) -> dict[str, torch.Tensor]:
+    """The reference: one image after the other."""
+    total = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
+    for row in range(len(inputs)):
+        model.zero_grad()
+        F.cross_entropy(model(inputs[row : row + 1]), labels[row : row + 1]).backward()
+        gradients = {name: p.grad for name, p in model.named_parameters()}
+        length = torch.sqrt(sum((g**2).sum() for g in gradients.values()))
+        for name, gradient in gradients.items():
+            total[name] += gradient * min(1.0, norm / (float(length) + 1e-6)) / divisor
+    model.zero_grad(set_to_none=True)
+    return total
+
+
+def test_one_step_of_a_linear_model_by_hand():
+    model = line()
+    inputs = torch.tensor([[1.0, 2.0]], dtype=torch.float64)
+    steps = fit(model, inputs, torch.tensor([3]), PLAN, privacy=None, batches=generator())
+    assert steps == 1
+    wanted = np.full(7, -0.5 / 7)  # -rate x softmax of equal logits
+    wanted[3] += 0.5
+    np.testing.assert_allclose(model.bias.detach(), wanted)
+    np.testing.assert_allclose(model.weight.detach(), np.outer(wanted, [1, 2]))
+
+
+def test_weight_decay_is_decoupled_and_spares_the_bias():
+    model = line()
+    nn.init.ones_(model.weight)
+    nn.init.ones_(model.bias)
+    inputs = torch.zeros(1, 2, dtype=torch.float64)  # so that weights have no gradient
+    plan = dataclasses.replace(PLAN, weight_decay=0.1)
+    fit(model, inputs, torch.tensor([0]), plan, privacy=None, batches=generator())
+    np.testing.assert_allclose(model.weight.detach(), np.full((7, 2), 1 - 0.5 * 0.1))
+    assert model.bias[1].item() == pytest.approx(1 - 0.5 / 7)
+
+
+def test_every_image_is_seen_once_an_epoch_and_a_last_partial_batch_is_kept():
+    seen: list[torch.Tensor] = []
+    model = line()
+    model.register_forward_pre_hook(lambda _, given: seen.append(given[0][:, 0]))
+    inputs = torch.arange(7, dtype=torch.float64).repeat(2, 1).T
+    plan = dataclasses.replace(PLAN, epochs=2, batch_size=3)
+    steps = fit(model, inputs, torch.arange(7), plan, privacy=None, batches=generator())
+    assert steps == 6
+    assert [len(part) for part in seen] == [3, 3, 1, 3, 3, 1]
+    epochs = torch.cat(seen).reshape(2, 7)
+    assert epochs.sort(1).values.tolist() == [list(range(7))] * 2
+    assert epochs[0].tolist() != epochs[1].tolist()
+
+
+@pytest.mark.parametrize("name", ["compact-cnn", "lstm", "cnn-lstm"])
+def test_a_private_step_without_noise_is_the_clipped_sum_over_a_public_size(name, monkeypatch):
+    monkeypatch.setattr("fedward.common.train.MOST_PER_EXAMPLE_GRADIENTS", 2)  # three parts
+    inputs, labels = some(5)
+    twin = build(name, seed=0, private=True).double()
+    plain = build(name, seed=0).double()
+    for model in (twin, plain):  # dropout would differ: parts draw it one after the other
+        for module in model.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+    before = {key: p.detach().clone() for key, p in plain.named_parameters()}
+    wanted = clipped_mean(plain, inputs, labels, norm=2.0, divisor=6)
+    privacy = StepPrivacy(noise_multiplier=0.0, clipping_norm=2.0)
+    steps = fit(twin, inputs, labels, PLAN, privacy=privacy, batches=generator(), noise=generator())
+    assert steps == 1
+    after = dict(twin.named_parameters())
+    for key, start in before.items():
+        moved = (start - after[key].detach()) / PLAN.learning_rate
+        torch.testing.assert_close(moved, wanted[key], rtol=1e-9, atol=1e-12)
+
+
+class OneStep(FitPlan):
+    @property
+    def private_steps(self) -> int:
+        return 1
+
+
+def test_a_step_that_draws_nobody_is_noise_alone():
+    plan = OneStep(**dataclasses.asdict(PLAN) | {"batch_size": 1, "expected_examples": 10**9})
+    model = line()
+    inputs, labels = torch.ones(3, 2, dtype=torch.float64), torch.arange(3)
+    privacy = StepPrivacy(noise_multiplier=2.0, clipping_norm=0.25)
+    noise = generator(9)
+    steps = fit(model, inputs, labels, plan, privacy=privacy, batches=generator(), noise=noise)
+    assert steps == 1
+    same = generator(9)
+    for parameter in model.parameters():
+        drawn = torch.normal(0.0, 0.5, parameter.shape, generator=same, dtype=torch.float64)
+        torch.testing.assert_close(parameter.detach(), -0.5 * drawn)
+
+
+def test_poisson_sampling_takes_each_image_at_the_public_rate():
+    sizes: list[int] = []
+    model = line()
+    model.register_forward_pre_hook(lambda _, given: sizes.append(len(given[0])))
+    plan = dataclasses.replace(PLAN, epochs=20, batch_size=25, expected_examples=500)
+    assert (plan.sample_rate, plan.private_steps) == (0.05, 400)
+    privacy = StepPrivacy(noise_multiplier=1.0, clipping_norm=1.0)
+    steps = fit(
+        model,
+        torch.randn(400, 2, generator=generator(), dtype=torch.float64),
+        torch.arange(400) % 7,  # fewer than declared: nothing but the draws may show it
+        plan,
+        privacy=privacy,
+        batches=generator(1),
+        noise=generator(2),
+    )
+    assert steps == 400
+    mean, spread = np.mean(sizes), np.std(sizes)
+    assert abs(mean - 400 * 0.05) < 4 * np.sqrt(19 / 400)
+    assert 3.6 < spread < 5.2  # binomial: 4.36
+
+
+def test_one_image_s_overflow_stays_its_own_affair():
+    model = nn.Sequential(nn.Linear(2, 7), nn.Linear(7, 7)).double()
+    for parameter in model.parameters():
+        nn.init.constant_(parameter, 1e200)
+    inputs = torch.tensor([[0.0, 0.0], [1e300, 1.0]], dtype=torch.float64)
+    privacy = StepPrivacy(noise_multiplier=0.0, clipping_norm=1.0)
+    labels = torch.tensor([0, 1])
+    fit(model, inputs, labels, PLAN, privacy=privacy, batches=generator(), noise=generator())
+    assert all(bool(torch.isfinite(p).all()) for p in model.parameters())
+
+
+@pytest.mark.parametrize("private", [False, True])
+def test_the_same_generators_give_the_same_model_and_others_another(private):
+    inputs, labels = some(9)
+    plan = dataclasses.replace(PLAN, batch_size=4, augment=True, expected_examples=9)
+    privacy = StepPrivacy(noise_multiplier=1.0, clipping_norm=1.0) if private else None
+    state = torch.random.get_rng_state()
+    results = []
+    for seed in (1, 1, 2):
+        model = build("compact-cnn", seed=0, private=private)
+        fit(
+            model,
+            inputs.float(),
+            labels,
+            plan,
+            privacy=privacy,
+            batches=generator(seed),
+            noise=generator(7),
+        )
+        results.append(to_arrays(model))
+    assert torch.equal(torch.random.get_rng_state(), state)
+    first, again, other = results
+    assert all(np.array_equal(first[key], again[key]) for key in first)
+    assert any(not np.array_equal(first[key], other[key]) for key in first)
+
+
+def test_training_leaves_no_hooks_behind():
+    inputs, labels = some(3)
+    model = build("compact-cnn", seed=0, private=True).double()
+    privacy = StepPrivacy(noise_multiplier=1.0, clipping_norm=1.0)
+    for _ in range(2):
+        fit(model, inputs, labels, PLAN, privacy=privacy, batches=generator(), noise=generator())
+    fit(model, inputs, labels, PLAN, privacy=None, batches=generator())
+    assert not any(hasattr(p, "grad_sample") for p in model.parameters())
+
+
+@pytest.mark.parametrize("name", ["compact-cnn", "lstm"])
+def test_a_small_set_is_learned(name):
+    rng = np.random.default_rng(0)
+    labels = torch.arange(14) % 7
+    inputs = torch.tensor(rng.normal(size=(7, 1, 48, 48)), dtype=torch.float32)[labels]
+    plan = FitPlan(15, 7, "adamw", 2e-3, expected_examples=14)
+    model = build(name, seed=0)
+    fit(model, inputs, labels, plan, privacy=None, batches=generator())
+    assert bool((model.eval()(inputs).argmax(1) == labels).all())
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_inputs_that_are_no_numbers_are_refused_before_training(value):
+    inputs, labels = some(3)
+    inputs[1, 0, 5, 5] = value
+    model = line()
+    with pytest.raises(ModelError, match="input 1 holds NaN"):
+        fit(model, inputs, labels, PLAN, privacy=None, batches=generator())
+
+
+def test_impossible_requests_are_refused_in_words():
+    features, labels = torch.zeros(3, 2), torch.arange(3)
+    for inputs, codes, plan, words in [
+        (features[:0], labels[:0], PLAN, "0 inputs"),
+        (features, labels[:2], PLAN, "2 labels"),
+        (features, labels + 5, PLAN, "codes from 0 to 6"),
+        (features, labels, dataclasses.replace(PLAN, augment=True), "cannot be augmented"),
+        (features, labels, dataclasses.replace(PLAN, resolution=36), "cannot be augmented"),
+    ]:
+        with pytest.raises(ModelError, match=words):
+            fit(line(), inputs, codes, plan, privacy=None, batches=generator())
+
+
+def test_private_training_never_takes_its_noise_from_elsewhere():
+    inputs, labels = torch.zeros(3, 2, dtype=torch.float64), torch.arange(3)
+    privacy = StepPrivacy(noise_multiplier=1.0, clipping_norm=1.0)
+    with pytest.raises(ValueError, match="generator of its own"):
+        fit(line(), inputs, labels, PLAN, privacy=privacy, batches=generator())
