@@ -25,7 +25,7 @@ class Frozen(BaseModel):
 
 
 class DataConfig(Frozen):
-    """Which faces: ``source`` is "synthetic" or a path, ``test_split`` is what models are scored on."""
+    """Which faces: ``source`` is "synthetic" or a path; ``test_split`` is what scores models."""
 
     source: str = "synthetic"
     test_split: Literal["PublicTest", "PrivateTest"] = "PublicTest"
@@ -60,6 +60,7 @@ class TrainingConfig(Frozen):
         batch_size: images per step; under privacy the expected number. 0 is the full batch.
         optimizer: "adamw" or "sgd" (with ``momentum``); its state is fresh every round.
         learning_rate: at the peak of the schedule.
+        schedule: "constant" or "cosine", over all rounds and constant within one.
         warmup: fraction of all rounds over which the rate rises linearly from a tenth.
         weight_decay: decoupled, on tensors with two or more dimensions.
         label_smoothing: as in Szegedy et al. 2016.
@@ -72,6 +73,7 @@ class TrainingConfig(Frozen):
     batch_size: Annotated[int, Field(ge=0)] = 64
     optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: Positive = 1e-3
+    schedule: Literal["constant", "cosine"] = "constant"
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     warmup: Annotated[float, Field(ge=0, le=1)] = 0.0
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
@@ -141,7 +143,7 @@ class Study(Frozen):
     training: TrainingConfig = TrainingConfig()
     privacy: PrivacyConfig | None = None
     rounds: RoundsConfig = RoundsConfig()
-    baselines: bool = False
+    baselines: Literal["none", "pooled", "all"] = "none"
 
 
 def parse_study(document: Mapping[str, Any]) -> Study:

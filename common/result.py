@@ -33,8 +33,10 @@ class DataPart(Part):
 class HospitalPart(Part):
     """One hospital. Counts and camera are known because it is a simulation.
 
-    ``accuracy`` and ``macro_f1`` are the final model's on the hospital's own test images, None
-    until the run ends, or where it has none.
+    ``epsilon`` is charged before it is spent: while the run goes on it is that of all planned
+    rounds, afterwards that of the rounds the hospital took part in. ``accuracy`` and ``macro_f1``
+    are the final model's on the hospital's own test images, None until the run ends, or where it
+    has none.
     """
 
     name: str

@@ -1,3 +1,3 @@
-"""Fedward: federated emotion recognition for hospitals, with a privacy budget that can be checked."""
+"""Fedward: federated emotion recognition for hospitals, with a checkable privacy budget."""
 
 __version__ = "0.1.0"

@@ -1,0 +1,98 @@
+"""One order carried out at one hospital: the whole of local training, without Flower.
+
+What comes back is the difference that the order made to the model. Losses, scores and counts stay
+here.
+"""
+
+import numpy as np
+import torch
+
+from fedward.client.site import Site
+from fedward.common.arrays import Arrays, load_arrays, to_arrays
+from fedward.common.linear import ScatterHead, noisy_gradient, noisy_moments
+from fedward.common.messages import Order, Update
+from fedward.common.models import build, network_inputs
+from fedward.common.seeds import torch_generator
+from fedward.common.train import FitPlan, StepPrivacy, fit
+
+
+def carry_out(order: Order, site: Site) -> Update:
+    """Train as ordered, on this hospital's faces.
+
+    Raises:
+        ModelError: when the order's arrays do not fit its model, or inputs are not finite.
+    """
+    model = build(order.training.model, seed=order.seed, private=order.noise_multiplier is not None)
+    load_arrays(model, order.arrays)
+    inputs = network_inputs(order.training.model, site.faces.images, cache=site.cache)
+    labels = torch.from_numpy(np.asarray(site.faces.labels))
+    noise = torch_generator(order.seed, "noise", site.name, order.round)
+    if isinstance(model, ScatterHead):
+        arrays = _linear(order, model, inputs, labels, site.size, noise)
+    else:
+        arrays = _network(order, model, inputs, labels, site, noise)
+    return Update(order.round, arrays)
+
+
+def _network(
+    order: Order,
+    model: torch.nn.Module,
+    inputs: torch.Tensor,
+    labels: torch.Tensor,
+    site: Site,
+    noise: torch.Generator,
+) -> Arrays:
+    """Epochs of (private) gradient descent."""
+    settings = order.training
+    plan = FitPlan(
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        optimizer=settings.optimizer,
+        learning_rate=order.learning_rate,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+        label_smoothing=settings.label_smoothing,
+        augment=settings.augment,
+        resolution=order.resolution,
+        expected_examples=site.size,
+    )
+    batches = torch_generator(order.seed, "batches", site.name, order.round)
+    fit(model, inputs, labels, plan, privacy=_privacy(order), batches=batches, noise=noise)
+    return difference(to_arrays(model), order.arrays)
+
+
+def _linear(
+    order: Order,
+    head: ScatterHead,
+    features: torch.Tensor,
+    labels: torch.Tensor,
+    size: int,
+    noise: torch.Generator,
+) -> Arrays:
+    """Feature moments in the statistics round, full-batch gradient steps in all others."""
+    if order.task == "statistics":
+        mean, second_moment = noisy_moments(
+            features, declared=size, noise_multiplier=order.noise_multiplier, noise=noise
+        )
+        head.mean.add_(mean)
+        head.second_moment.add_(second_moment)
+    else:
+        for _ in range(order.training.epochs):
+            weight, bias = noisy_gradient(
+                head, features, labels, declared=size, privacy=_privacy(order), noise=noise
+            )
+            with torch.no_grad():
+                head.weight.sub_(order.learning_rate * weight)
+                head.bias.sub_(order.learning_rate * bias)
+    return difference(to_arrays(head), order.arrays)
+
+
+def _privacy(order: Order) -> StepPrivacy | None:
+    if order.noise_multiplier is None:
+        return None
+    return StepPrivacy(noise_multiplier=order.noise_multiplier, clipping_norm=order.clipping_norm)
+
+
+def difference(after: Arrays, before: Arrays) -> Arrays:
+    """Array by array, after minus before."""
+    return {name: after[name] - array for name, array in before.items()}

@@ -1,0 +1,23 @@
+"""What a hospital is to the code that trains there: a name, a public size, and its faces."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedward.common.faces import FaceSet
+
+
+@dataclass(frozen=True)
+class Site:
+    """One hospital.
+
+    Attributes:
+        name: unique in the consortium.
+        size: its public size (rounded); all that anybody outside learns of how many images it has.
+        faces: its own training images. They never leave.
+        cache: a folder of its own for features computed once; None computes them every time.
+    """
+
+    name: str
+    size: int
+    faces: FaceSet
+    cache: Path | None

@@ -1,0 +1,111 @@
+"""How much noise every hospital adds in a study, and what epsilon that comes to. Pure arithmetic.
+
+The plan of a hospital follows from public numbers alone: the study and the hospital's public size.
+The unit is one image, neighbours differ by adding or removing one (add/remove adjacency), and
+every hospital protects its own images by its own noise, whoever reads its updates.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from fedward.common.config import PrivacyConfig, Study
+from fedward.common.models import reads_features
+from fedward.common.privacy import (
+    GaussianEvent,
+    accountant_name,
+    epsilon_of,
+    noise_multiplier_for,
+    split_budget,
+)
+from fedward.common.train import FitPlan
+
+
+@dataclass(frozen=True)
+class NoisePlan:
+    """What one hospital adds, round by round.
+
+    Attributes:
+        step: noise multiplier of a training step.
+        statistics: noise multiplier of the statistics round (round 1), None where there is none.
+        sample_rate: probability with which a step uses an image; 1 is the full batch.
+        steps_per_round: training steps in a round.
+    """
+
+    step: float
+    statistics: float | None
+    sample_rate: float
+    steps_per_round: int
+
+    def noise_multiplier(self, round_number: int) -> float:
+        """Of one round."""
+        first = round_number == 1 and self.statistics is not None
+        return self.statistics if first and self.statistics is not None else self.step
+
+    def events(self, rounds: list[int]) -> list[GaussianEvent]:
+        """What taking part in these rounds amounts to."""
+        events = []
+        training = [r for r in rounds if not (r == 1 and self.statistics is not None)]
+        if self.statistics is not None and len(training) < len(rounds):
+            events.append(GaussianEvent(noise_multiplier=self.statistics, sample_rate=1.0, steps=1))
+        if training:
+            steps = len(training) * self.steps_per_round
+            events.append(
+                GaussianEvent(noise_multiplier=self.step, sample_rate=self.sample_rate, steps=steps)
+            )
+        return events
+
+    def epsilon(self, rounds: list[int], *, delta: float) -> float:
+        """Of taking part in these rounds; 0 for none."""
+        return _epsilon(tuple(self.events(rounds)), delta)
+
+    def accountant(self) -> str:
+        """The accountant that ``epsilon`` uses, in words."""
+        return accountant_name(self.events([1, 2]))
+
+
+@lru_cache(maxsize=4096)
+def _epsilon(events: tuple[GaussianEvent, ...], delta: float) -> float:
+    """Accountants take up to a second; hospitals and rounds ask again for the same events."""
+    return epsilon_of(events, delta=delta)
+
+
+def plan_noise(study: Study, size: int) -> NoisePlan | None:
+    """The plan of a hospital of this public size, for taking part in every round; None: no privacy.
+
+    Raises:
+        ConfigError: when the target cannot be met.
+    """
+    if study.privacy is None:
+        return None
+    plan = FitPlan(
+        epochs=study.training.epochs,
+        batch_size=study.training.batch_size,
+        optimizer=study.training.optimizer,
+        learning_rate=study.training.learning_rate,
+        expected_examples=size,
+    )
+    statistics = reads_features(study.training.model)
+    rounds = max(1, study.rounds.count - (1 if statistics else 0))
+    return _calibrate(study.privacy, plan.sample_rate, plan.private_steps, rounds, statistics)
+
+
+def _calibrate(
+    privacy: PrivacyConfig, rate: float, per_round: int, rounds: int, statistics: bool
+) -> NoisePlan:
+    steps = rounds * per_round
+    if privacy.noise_multiplier is not None:
+        sigma = privacy.noise_multiplier
+        return NoisePlan(sigma, sigma if statistics else None, rate, per_round)
+    assert privacy.epsilon is not None  # the other half of PrivacyConfig's rule
+    if statistics:
+        first, step = split_budget(
+            epsilon=privacy.epsilon,
+            delta=privacy.delta,
+            statistics_share=privacy.statistics_share,
+            gradient_steps=steps,
+        )
+        return NoisePlan(step, first, rate, per_round)
+    step = noise_multiplier_for(
+        epsilon=privacy.epsilon, delta=privacy.delta, sample_rate=rate, steps=steps
+    )
+    return NoisePlan(step, None, rate, per_round)

@@ -1,0 +1,104 @@
+"""The two apps of a simulation, as Flower loads them: the deployment's own, on simulated sites.
+
+`fedward simulate` and `flwr run .` use the very same pair. Importing this module makes Flower's
+simulation runtime use Fedward's engine (sims/engine.py).
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from flwr.app import Context
+from flwr.serverapp import Grid, ServerApp
+
+from fedward.client.app import client_app as app_of
+from fedward.common.config import Study
+from fedward.common.result import Result, RoundPart
+from fedward.server.evaluate import Examiner
+from fedward.server.rounds import Surroundings, conduct, reason_of
+from fedward.server.run_directory import RunDirectory
+from fedward.sims import engine
+from fedward.sims.chronicle import SimulationChronicle
+from fedward.sims.folders import default_folder, locked, study_to_resume
+from fedward.sims.progress import tell_plainly
+from fedward.sims.sites import (
+    STUDY_VARIABLE,
+    Consortium,
+    cache_folder,
+    consortium,
+    open_site,
+    study_of,
+)
+
+POLL_S = 0.02
+PATIENCE_S = 120.0  # the template process deals all faces before it answers
+LOADED_AT = time.monotonic()
+
+
+@dataclass(frozen=True)
+class Run:
+    """One simulated run to do.
+
+    Attributes:
+        study: what.
+        folder: where its run directory is.
+        began: monotonic time of the command.
+        tell: hears of every finished round, and how many there will be.
+        stopped: whether the user asked to stop.
+    """
+
+    study: Study
+    folder: Path
+    began: float
+    tell: Callable[[RoundPart, int], None]
+    stopped: Callable[[], bool]
+
+
+def simulate_on(grid: Grid, run: Run) -> Result:
+    """Conduct a run on Flower's grid, and write everything down.
+
+    Raises:
+        FedwardError: why it could not be finished; the run directory is valid and says so.
+    """
+    dealt = consortium(run.study)
+    directory = RunDirectory(run.folder)
+    chronicle = SimulationChronicle(dealt, directory, run.began, run.tell)
+    chronicle.write_config()
+    around = Surroundings(POLL_S, PATIENCE_S, run.stopped, engine.busy_s)
+    try:
+        conduct(grid, run.study, _examiner(dealt), directory, chronicle, around)
+        chronicle.add_baselines(run.stopped)
+        return chronicle.completed()
+    except BaseException as error:
+        chronicle.stopped("interrupted" if run.stopped() else "failed", reason_of(error))
+        raise
+
+
+def _examiner(dealt: Consortium) -> Examiner:
+    study = dealt.study
+    cache = cache_folder() / "features"
+    return Examiner(study.training.model, study.data.test_split, dealt.examined, cache)
+
+
+engine.install()
+server_app = ServerApp()
+client_app = app_of(open_site)
+
+
+@server_app.main()
+def main(grid: Grid, context: Context) -> None:
+    """What `flwr run .` starts; its run configuration names recipe, overrides, out and resume."""
+    resume = str(context.run_config.get("resume", ""))
+    study = study_to_resume(Path(resume)) if resume else study_of(context)
+    os.environ[STUDY_VARIABLE] = study.model_dump_json()  # for the hospitals' processes
+    workers = int(context.run_config.get("workers", 0))
+    if workers:
+        os.environ[engine.WORKERS_VARIABLE] = str(workers)
+    out = str(context.run_config.get("out", ""))
+    folder = Path(resume or out or default_folder(study.name))
+    with locked(folder):
+        simulate_on(grid, Run(study, folder, LOADED_AT, tell_plainly, lambda: False))
+    print(f"report: {RunDirectory(folder).report}", file=sys.stderr, flush=True)

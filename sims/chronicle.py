@@ -1,0 +1,285 @@
+"""Writes a simulated run down: result.json as it goes, model, figures and report at its end.
+
+Only a simulator knows who has what and how every hospital scores; a deployment's report is told by
+the hospitals themselves, through their own mechanisms.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import numpy as np
+
+from fedward import __version__
+from fedward.common.arrays import save_arrays
+from fedward.common.config import Study
+from fedward.common.faces import EMOTIONS
+from fedward.common.metrics import score
+from fedward.common.models import spec_of
+from fedward.common.noise import NoisePlan
+from fedward.common.result import (
+    Baselines,
+    DataPart,
+    HospitalPart,
+    Mechanism,
+    Result,
+    RoundPart,
+    TestPart,
+    TotalSeconds,
+)
+from fedward.server.aggregate import ServerState
+from fedward.server.evaluate import Evaluation
+from fedward.server.figures import Samples, write_figures
+from fedward.server.report import write_report
+from fedward.server.run_directory import RunDirectory, write_json
+from fedward.server.strategy import Member
+from fedward.sims.baselines import run_baselines
+from fedward.sims.describe import skew
+from fedward.sims.engine import worker_count
+from fedward.sims.partition import Hospital
+from fedward.sims.sites import Consortium
+
+SHOWN = 12  # sample predictions, half of them right
+
+Status = Literal["running", "completed", "failed", "interrupted"]
+
+
+class SimulationChronicle:
+    """Keeps result.json of a simulated run.
+
+    Args:
+        dealt: the hospitals and their data.
+        directory: where to write.
+        began: monotonic time of the command.
+        tell: called with a line-worthy round, for progress.
+    """
+
+    def __init__(
+        self,
+        dealt: Consortium,
+        directory: RunDirectory,
+        began: float,
+        tell: Callable[[RoundPart, int], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._dealt = dealt
+        self._directory = directory
+        self._began = began
+        self._clock = clock
+        self._tell = tell
+        self._startup = 0.0
+        self._members: Mapping[str, Member] = {}
+        self._rounds: list[RoundPart] = []
+        self.baselines = Baselines()
+        self._evaluation: Evaluation | None = None
+
+    def write_config(self) -> None:
+        """config.json: everything resolved."""
+        write_json(
+            self._directory.config,
+            {
+                "fedward_version": __version__,
+                "data_sha256": self._dealt.data.sha256,
+                "study": self._dealt.study.model_dump(mode="json"),
+            },
+        )
+
+    def began(self, members: Mapping[str, Member], rounds: list[RoundPart]) -> None:
+        """All hospitals are known: the first result.json can be written."""
+        self._members, self._rounds = members, rounds
+        self._startup = self._clock() - self._began
+        self._write("running")
+
+    def round_done(self, rounds: list[RoundPart], state: ServerState) -> None:
+        """Rewrite result.json with one more round."""
+        self._rounds = rounds
+        self._write("running")
+        self._tell(rounds[-1], self._dealt.study.rounds.count)
+
+    def ended(self, evaluation: Evaluation, rounds: list[RoundPart], state: ServerState) -> None:
+        """The released model and its scores are final."""
+        self._rounds, self._evaluation = rounds, evaluation
+        save_arrays(self._directory.model, state.released())
+        write_json(self._directory.model_card, self._card(evaluation.test))
+
+    def add_baselines(self, stopped: Callable[[], bool]) -> None:
+        """Train the baselines that the study asks for, beside the same test split."""
+        self.baselines = run_baselines(self._dealt, worker_count(), stopped)
+
+    def completed(self) -> Result:
+        """Everything is there: write result.json, figures and report. Returns the result."""
+        self._write("completed")
+        self.draw(self._result("completed"))
+        result = self._write("completed")
+        self._directory.drop_checkpoint()
+        return result
+
+    def stopped(self, status: Status, reason: str) -> None:
+        """The run ends early; what there is stays valid and can be resumed."""
+        self._write(status, reason)
+
+    def draw(self, result: Result) -> None:
+        """Figures and report of a result."""
+        write_figures(result, self._samples(), self._directory.figures)
+        write_report(result, self._directory.figures, self._directory.report)
+
+    def _write(self, status: Status, reason: str | None = None) -> Result:
+        result = self._result(status, reason)
+        self._directory.write_result(result)
+        return result
+
+    def _result(self, status: Status, reason: str | None = None) -> Result:
+        dealt = self._dealt
+        counts = dealt.label_counts()
+        return Result(
+            fedward_version=__version__,
+            status=status,
+            reason=reason,
+            seed=dealt.study.seed,
+            recipe=dealt.study.model_dump(mode="json"),
+            data=self._data(),
+            hospitals=[
+                self._hospital(index, hospital, status)
+                for index, hospital in enumerate(dealt.hospitals)
+            ],
+            skew=skew(counts),
+            privacy=self._mechanism(),
+            rounds=self._rounds,
+            test=self._evaluation.test if self._evaluation else None,
+            baselines=self.baselines,
+            seconds=self._seconds(),
+        )
+
+    def _data(self) -> DataPart:
+        data = self._dealt.data
+        return DataPart(
+            source=data.source,
+            sha256=data.sha256,
+            training=sum(len(h.training) for h in self._dealt.hospitals),
+            test=len(self._dealt.test),
+            duplicates_removed=data.curation.duplicates_removed,
+            conflicting_labels=data.curation.conflicting_labels,
+        )
+
+    def _hospital(self, index: int, hospital: Hospital, status: Status) -> HospitalPart:
+        study = self._dealt.study
+        plan = self._plan(hospital.name)
+        done = [p.round for p in self._rounds if hospital.name in p.participants]
+        charged = list(range(1, study.rounds.count + 1)) if status == "running" else done
+        accuracy, macro_f1 = self._own_scores(index)
+        delta = study.privacy.delta if study.privacy else None
+        labels = self._dealt.data.training.labels[hospital.training]
+        return HospitalPart(
+            name=hospital.name,
+            examples=len(hospital.training),
+            label_counts=np.bincount(labels, minlength=len(EMOTIONS)).tolist(),
+            camera=hospital.camera,
+            epsilon=plan.epsilon(charged, delta=delta) if plan and delta else None,
+            delta=delta,
+            noise_multiplier=plan.step if plan else None,
+            steps=self._steps(hospital, plan, done),
+            accuracy=accuracy,
+            macro_f1=macro_f1,
+        )
+
+    def _plan(self, name: str) -> NoisePlan | None:
+        member = self._members.get(name)
+        return member.noise if member else None
+
+    def _steps(self, hospital: Hospital, plan: NoisePlan | None, done: list[int]) -> int:
+        if plan is not None:
+            return sum(event.steps for event in plan.events(done))
+        training = self._dealt.study.training
+        batch = training.batch_size or len(hospital.training)
+        return len(done) * training.epochs * -(-len(hospital.training) // batch)
+
+    def _own_scores(self, index: int) -> tuple[float | None, float | None]:
+        if self._evaluation is None:
+            return None, None
+        rows = self._dealt.examined_at == index
+        if not rows.any():
+            return None, None
+        predicted = self._evaluation.probabilities[rows].argmax(axis=1)
+        own = score("own", self._dealt.examined.labels[rows], predicted)
+        return own.accuracy, own.macro_f1
+
+    def _mechanism(self) -> Mechanism | None:
+        study = self._dealt.study
+        if study.privacy is None:
+            return None
+        return describe_mechanism(study, next(iter(self._members.values()), None))
+
+    def _seconds(self) -> TotalSeconds:
+        parts = [part.seconds for part in self._rounds]
+        return TotalSeconds(
+            total=self._clock() - self._began,
+            train=sum(part.train for part in parts),
+            aggregate=sum(part.aggregate for part in parts),
+            evaluate=sum(part.evaluate for part in parts),
+            engine=sum(part.engine for part in parts),
+            startup=self._startup,
+        )
+
+    def _card(self, test: TestPart) -> dict[str, object]:
+        study = self._dealt.study
+        return {
+            "fedward_version": __version__,
+            "model": study.training.model,
+            "summary": spec_of(study.training.model).summary,
+            "emotions": list(EMOTIONS),
+            "input": "48x48 grey levels, 0 to 255; standardised per image by Fedward",
+            "trained_on": self._dealt.data.source,
+            "data_sha256": self._dealt.data.sha256,
+            "study": study.model_dump(mode="json"),
+            "test": test.model_dump(mode="json"),
+        }
+
+    def _samples(self) -> Samples:
+        evaluation, faces = self._evaluation, self._dealt.examined
+        if evaluation is None:
+            rows = np.zeros(0, dtype=np.int64)
+            empty = np.zeros(0, dtype=np.int64)
+            return Samples(faces.images[rows], empty, empty, np.zeros(0, np.float32))
+        predicted = evaluation.probabilities.argmax(axis=1)
+        rng = np.random.default_rng(self._dealt.study.seed)
+        order = rng.permutation(len(faces))
+        right = order[predicted[order] == faces.labels[order]][: SHOWN // 2]
+        wrong = order[predicted[order] != faces.labels[order]][: SHOWN // 2]
+        rows = np.concatenate([right, wrong])
+        return Samples(
+            faces.images[rows],
+            faces.labels[rows],
+            predicted[rows],
+            evaluation.probabilities[rows].max(axis=1),
+        )
+
+
+def describe_mechanism(study: Study, member: Member | None) -> Mechanism:
+    """What a data-protection officer needs to know beside the numbers."""
+    privacy = study.privacy
+    assert privacy is not None
+    full = study.training.batch_size == 0
+    return Mechanism(
+        unit=privacy.unit,
+        mechanism=(
+            "Gaussian mechanism on full-batch clipped gradients, at every hospital"
+            if full
+            else "Poisson-subsampled Gaussian mechanism (DP-SGD), at every hospital"
+        ),
+        accountant=member.noise.accountant() if member and member.noise else "none yet",
+        clipping_norm=privacy.clipping_norm,
+        noise_source=(
+            "a seeded generator, so that the simulation can be repeated: not private, "
+            "not fit for a release"
+        ),
+        assumptions=[
+            "Neighbouring data sets differ by adding or removing one image; pixel-identical "
+            "images are kept once.",
+            "Every hospital adds its own full noise and trusts nobody else with its updates.",
+            "The rounded size of a hospital is public and is not protected.",
+            "A person with several images is protected for each image, not for all together.",
+            "The recipe's settings are fixed in advance; choosing them cost no budget here.",
+            "Figures and scores on this page come from the simulator; a real hospital would not "
+            "release its label counts or its own accuracy.",
+        ],
+    )

@@ -1,0 +1,74 @@
+"""Where run directories go, who may write one, and what it takes to resume one."""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from fedward import __version__
+from fedward.common.config import Study, parse_study
+from fedward.common.errors import RunError
+from fedward.server.run_directory import RunDirectory
+
+RUNS_VARIABLE = "FEDWARD_RUNS"
+
+
+def default_folder(name: str) -> Path:
+    """runs/<time>-<recipe>, under FEDWARD_RUNS or the working folder."""
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    return Path(os.environ.get(RUNS_VARIABLE, "runs")) / f"{stamp}-{name}"
+
+
+def claim_new(folder: Path) -> None:
+    """Make a folder for a new run. Raises RunError when it holds one already, or cannot be made."""
+    if RunDirectory(folder).config.exists():
+        raise RunError(f"{folder} holds a run already: choose another --out, or --resume {folder}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"cannot make {folder}: {error.strerror}") from None
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a run directory alone. Raises RunError when another process does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RunError(f"{folder} is being written by another process") from None
+        yield
+
+
+def study_to_resume(folder: Path) -> Study:
+    """The study of an interrupted run.
+
+    Raises:
+        RunError: when there is no run, it is finished, or another version began it.
+    """
+    directory = RunDirectory(folder)
+    try:
+        config = json.loads(directory.config.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{folder} holds no run: config.json is missing") from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{directory.config} cannot be read: {error}") from None
+    if config.get("fedward_version") != __version__:
+        raise RunError(
+            f"{folder} was begun by Fedward {config.get('fedward_version')}, this is {__version__}:"
+            " its numbers might differ; begin it again"
+        )
+    return parse_study(config.get("study", {}))
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether the run in this folder is complete."""
+    try:
+        result = json.loads(RunDirectory(folder).result.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(result.get("status") == "completed")

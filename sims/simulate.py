@@ -1,0 +1,149 @@
+"""`fedward simulate`: a run from a command to its report, through Flower's simulation runtime."""
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from fedward.common.config import Study
+from fedward.common.errors import ConfigError, FedwardError, RunError
+from fedward.common.result import Result, RoundPart
+from fedward.sims.template import template
+
+NO_TELEMETRY = {
+    "FLWR_TELEMETRY_ENABLED": "0",
+    "FLWR_DISABLE_UPDATE_CHECK": "1",
+    "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+
+
+def simulate(
+    study: Study,
+    folder: Path,
+    *,
+    workers: int,
+    engine: str,
+    began: float,
+    tell: Callable[[RoundPart, int], None],
+) -> Result:
+    """Run a study in ``folder``.
+
+    Args:
+        study: what.
+        folder: an empty run directory, or an interrupted one of the same study.
+        workers: hospitals that train at a time; 0 is one per core.
+        engine: "fedward" or "ray".
+        began: monotonic time of the command, for ``seconds``.
+        tell: hears of every finished round.
+
+    Raises:
+        FedwardError: why it could not be finished. The run directory is valid and says so.
+    """
+    _set_environment(study, folder, workers, engine)
+    if engine == "ray":
+        _require_ray()
+    else:
+        template.start()  # it imports while this process does
+    with _stop_signals() as stop:
+        try:
+            return _run_on_flower(study, folder, engine, began, tell, stop)
+        finally:
+            template.stop()
+
+
+def _set_environment(study: Study, folder: Path, workers: int, engine: str) -> None:
+    os.environ.update(NO_TELEMETRY)
+    os.environ["FEDWARD_STUDY"] = study.model_dump_json()
+    os.environ["FEDWARD_ENGINE"] = engine
+    os.environ["FEDWARD_WORKERS"] = str(workers)
+    os.environ["FEDWARD_HOSPITAL_LOG"] = str((folder / "hospitals.log").absolute())
+
+
+def _require_ray() -> None:
+    try:
+        import ray  # noqa: F401
+    except ImportError:
+        raise ConfigError(
+            "--engine ray needs Ray: pip install 'fedward[ray]', or leave --engine out"
+        ) from None
+
+
+def _run_on_flower(
+    study: Study,
+    folder: Path,
+    engine: str,
+    began: float,
+    tell: Callable[[RoundPart, int], None],
+    stop: threading.Event,
+) -> Result:
+    from flwr.app import Context
+    from flwr.serverapp import Grid, ServerApp
+    from flwr.simulation import run_simulation
+
+    from fedward.sims.apps import Run, client_app, simulate_on
+
+    outcome: list[Result | FedwardError] = []
+    server_app = ServerApp()
+
+    @server_app.main()
+    def main(grid: Grid, context: Context) -> None:
+        try:
+            outcome.append(simulate_on(grid, Run(study, folder, began, tell, stop.is_set)))
+        except FedwardError as error:  # Flower would log a traceback of it
+            outcome.append(error)
+
+    with _flower_log(folder / "flower.log"):
+        run_simulation(
+            server_app=server_app,
+            client_app=client_app,
+            num_supernodes=study.hospitals.count,
+            backend_name=engine,
+            backend_config={"client_resources": {"num_cpus": 1, "num_gpus": 0.0}},
+        )
+    if not outcome:
+        raise RunError(f"Flower ended without running the study; see {folder / 'flower.log'}")
+    if isinstance(outcome[0], FedwardError):
+        raise outcome[0]
+    return outcome[0]
+
+
+@contextmanager
+def _flower_log(path: Path) -> Iterator[None]:
+    """Send what Flower logs to a file; the terminal is for progress and results."""
+    logger = logging.getLogger("flwr")
+    before = list(logger.handlers)
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger.handlers = [handler]
+    try:
+        yield
+    finally:
+        logger.handlers = before
+        handler.close()
+
+
+@contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set: the aggregator ends at its next look, with a valid
+    run directory. A second Ctrl-C ends the process at once."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield event
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

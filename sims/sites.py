@@ -1,0 +1,154 @@
+"""The consortium of a simulated study: who has which faces, and through which camera.
+
+Built from the study alone, so that every process (aggregator, workers, a resumed run) sees the same
+hospitals. Hospitals are numbered from the largest to the smallest, which lets two workers finish a
+round at about the same time.
+"""
+
+import os
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+from flwr.app import Context
+from numpy.typing import NDArray
+
+from fedward.client.site import Site
+from fedward.common.config import DataConfig, Study
+from fedward.common.errors import ConfigError, DataError
+from fedward.common.face_store import open_faces
+from fedward.common.faces import FaceData, FaceSet
+from fedward.common.seeds import derive, numpy_generator
+from fedward.sims.cameras import camera_named, photograph
+from fedward.sims.partition import Hospital, deal
+from fedward.sims.recipes import study_from_run_config
+from fedward.sims.synthetic import synthetic_faces
+
+STUDY_VARIABLE = "FEDWARD_STUDY"
+
+
+def cache_folder() -> Path:
+    """Where parsed data sets and features are kept: FEDWARD_CACHE, or the user's cache folder."""
+    named = os.environ.get("FEDWARD_CACHE")
+    base = os.environ.get("XDG_CACHE_HOME")
+    return Path(named) if named else Path(base or Path.home() / ".cache") / "fedward"
+
+
+def open_source(data: DataConfig, seed: int) -> FaceData:
+    """The faces that a study names. Raises DataError when they cannot be used."""
+    if data.source == "synthetic":
+        return synthetic_faces(
+            patients=data.synthetic_patients,
+            images_per_patient=data.synthetic_images_per_patient,
+            seed=derive(seed, "synthetic"),
+        )
+    return open_faces(Path(data.source), cache=cache_folder())
+
+
+@dataclass(frozen=True)
+class Consortium:
+    """All hospitals of a study, the largest first.
+
+    Attributes:
+        study: what they take part in.
+        data: the curated source.
+        test: the test split in use, as published.
+        hospitals: who has which rows of ``data.training`` and ``test``.
+    """
+
+    study: Study
+    data: FaceData
+    test: FaceSet
+    hospitals: tuple[Hospital, ...]
+
+    def training_faces(self, hospital: Hospital) -> FaceSet:
+        """A hospital's own training images, through its camera."""
+        return self._through_camera(self.data.training.take(hospital.training), hospital, "train")
+
+    @cached_property
+    def examined(self) -> FaceSet:
+        """All test images, hospital by hospital, each through its hospital's camera."""
+        parts = [self._through_camera(self.test.take(h.test), h, "test") for h in self.hospitals]
+        return FaceSet(
+            np.concatenate([part.images for part in parts]),
+            np.concatenate([part.labels for part in parts]),
+            np.concatenate([part.patients for part in parts]),
+        )
+
+    @cached_property
+    def examined_at(self) -> NDArray[np.int64]:
+        """The hospital's index of every image of ``examined``."""
+        return np.repeat(np.arange(len(self.hospitals)), [len(h.test) for h in self.hospitals])
+
+    def label_counts(self) -> NDArray[np.int64]:
+        """Training images by hospital and emotion, shape (hospitals, 7)."""
+        labels = self.data.training.labels
+        return np.stack([np.bincount(labels[h.training], minlength=7) for h in self.hospitals])
+
+    def site(self, index: int) -> Site:
+        """What the hospital of this index trains on."""
+        hospital = self.hospitals[index]
+        faces = self.training_faces(hospital)
+        return Site(hospital.name, hospital.declared, faces, cache_folder() / "features")
+
+    def pooled(self) -> Site:
+        """One imaginary hospital that has all training images: the pooled baseline."""
+        parts = [self.training_faces(hospital) for hospital in self.hospitals]
+        faces = FaceSet(
+            np.concatenate([part.images for part in parts]),
+            np.concatenate([part.labels for part in parts]),
+            np.concatenate([part.patients for part in parts]),
+        )
+        size = sum(hospital.declared for hospital in self.hospitals)
+        return Site("pooled", size, faces, cache_folder() / "features")
+
+    def _through_camera(self, faces: FaceSet, hospital: Hospital, part: str) -> FaceSet:
+        camera = camera_named(hospital.camera)
+        rng = numpy_generator(self.study.seed, "camera", hospital.name, part)
+        return FaceSet(photograph(faces.images, camera, rng), faces.labels, faces.patients)
+
+
+def consortium(study: Study) -> Consortium:
+    """Deal a study's faces to its hospitals.
+
+    Raises:
+        DataError: when the source cannot be used or lacks the test split.
+        ConfigError: when it cannot be dealt to so many hospitals.
+    """
+    return _consortium(study.model_dump_json())
+
+
+@lru_cache(maxsize=1)
+def _consortium(document: str) -> Consortium:
+    study = Study.model_validate_json(document)
+    data = open_source(study.data, study.seed)
+    if study.data.test_split not in data.tests:
+        have = ", ".join(data.tests) or "no test split"
+        raise DataError(
+            f"{data.source} has {have}, not {study.data.test_split}: name a split that it has"
+        )
+    test = data.tests[study.data.test_split]
+    hospitals = deal(data.training, test, study.hospitals, seed=study.seed)
+    by_size = tuple(sorted(hospitals, key=lambda h: (-h.declared, h.name)))
+    return Consortium(study, data, test, by_size)
+
+
+def study_of(context: Context) -> Study:
+    """The study of this process: `fedward simulate` hands it over in the environment, `flwr run`
+    in Flower's run configuration. Raises ConfigError when neither does."""
+    document = os.environ.get(STUDY_VARIABLE)
+    if document:
+        return Study.model_validate_json(document)
+    if not context.run_config:
+        raise ConfigError("no study given: start with `fedward simulate` or `flwr run .`")
+    return study_from_run_config(context.run_config)
+
+
+def open_site(context: Context) -> Site:
+    """The site of a simulated Flower node: its partition number is the hospital's index."""
+    dealt = consortium(study_of(context))
+    index = context.node_config["partition-id"]
+    if not isinstance(index, int) or not 0 <= index < len(dealt.hospitals):
+        raise ConfigError(f"node {index} has no hospital: the study has {len(dealt.hospitals)}")
+    return dealt.site(index)

@@ -1,0 +1,107 @@
+"""Processes in which simulated hospitals train, one fresh process for every order.
+
+One template process imports everything and deals the study's faces, once. For every order it
+forks: a child starts in milliseconds with all of that shared, trains one hospital, answers and
+ends. So no hospital sees another's memory, random state or leftovers, one that crashes harms
+nobody, and memory does not grow with the number of hospitals.
+
+The template never starts a thread (one OpenMP thread, no Flower connection), which is what makes
+forking it safe. Messages cross as protocol buffers; nothing is pickled.
+
+Run as ``python -m fedward.sims.worker FD`` by sims/engine.py.
+"""
+
+import ctypes
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from multiprocessing.connection import Connection
+
+import torch
+from flwr.common.serde import (
+    context_from_proto,
+    context_to_proto,
+    message_from_proto,
+    message_to_proto,
+)
+from flwr.proto.message_pb2 import Context as ProtoContext
+from flwr.proto.message_pb2 import Message as ProtoMessage
+
+from fedward.common.config import Study
+from fedward.common.errors import FedwardError
+from fedward.sims.apps import client_app
+from fedward.sims.sites import STUDY_VARIABLE, consortium
+from fedward.sims.template import SPAN
+
+LOG_VARIABLE = "FEDWARD_HOSPITAL_LOG"
+_DIE_WITH_PARENT = 1  # prctl's PR_SET_PDEATHSIG
+
+
+def main(control_fd: int) -> None:
+    """Fork a child for every socket that arrives on the control socket; end when it closes."""
+    torch.set_num_threads(1)
+    _prepare()
+    gc.freeze()  # so that a child's garbage collector does not touch, and copy, shared pages
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are reaped by the kernel
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the aggregator to handle
+    control = socket.socket(fileno=control_fd)
+    control.send(b"r")
+    while True:
+        _, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+        if not descriptors:
+            return
+        if os.fork() == 0:
+            control.close()
+            _die_with_parent()
+            _serve_and_exit(descriptors[0])
+        os.close(descriptors[0])
+
+
+def _prepare() -> None:
+    path = os.environ.get(LOG_VARIABLE)
+    if path:
+        logging.basicConfig(filename=path, format="%(asctime)s %(name)s: %(message)s")
+    document = os.environ.get(STUDY_VARIABLE)
+    if document:
+        try:
+            consortium(Study.model_validate_json(document))
+        except FedwardError as error:  # every order will meet it again, and report it
+            logging.getLogger("fedward.sims").error("%s", error)
+
+
+def _serve_and_exit(descriptor: int) -> None:
+    status = 1
+    try:
+        with Connection(descriptor) as connection:
+            _serve(connection)
+        status = 0
+    except (EOFError, OSError):
+        pass  # the aggregator is gone
+    finally:
+        os._exit(status)  # without the template's exit handlers
+
+
+def _serve(connection: Connection) -> None:
+    """Answer one message. Frames in: message, context. Frames out: span, message, context."""
+    message = message_from_proto(ProtoMessage.FromString(connection.recv_bytes()))
+    context = context_from_proto(ProtoContext.FromString(connection.recv_bytes()))
+    began = time.monotonic()
+    reply = client_app(message, context)
+    ended = time.monotonic()
+    connection.send_bytes(SPAN.pack(began, ended))
+    connection.send_bytes(message_to_proto(reply).SerializeToString())
+    connection.send_bytes(context_to_proto(context).SerializeToString())
+
+
+def _die_with_parent() -> None:
+    """On Linux, end this child when the template ends; elsewhere it ends after its order."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
