@@ -1,0 +1,105 @@
+"""Scattering features kept on disk: extracted once, then mapped into memory.
+
+A cache file is named after the SHA-256 of the images and the extractor's version, so that it can
+never belong to other images. It is a plain .npy array followed by the SHA-256 of all before it:
+a file that was cut short or damaged is noticed when it is opened, and made anew.
+"""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fedward.common.errors import RunError
+from fedward.common.scattering import CHUNK, FEATURES, VERSION, extract
+
+_DIGEST_BYTES = hashlib.sha256().digest_size
+_BLOCK = 64 * CHUNK  # images extracted between two writes
+_READ = 1 << 22  # bytes
+
+
+def cached_features(images: NDArray[np.uint8], cache: Path | None) -> NDArray[np.float32]:
+    """Features of images (n, 48, 48), float32 (n, FEATURES), from the cache where they are there.
+
+    With a cache the result is mapped copy-on-write: processes share its pages, and no write of a
+    caller's can reach the file. Concurrent callers may extract the same images twice but always
+    find a whole file. Without a cache the result is an ordinary array.
+
+    Raises:
+        DataError: the images have another shape or type.
+        RunError: the cache folder cannot be written, e.g. because the disk is full.
+    """
+    if cache is None:
+        return extract(images)
+    path = cache / f"features-{_key(images)}.npy"
+    if not _is_whole(path, len(images)):
+        try:
+            _write(path, images)
+        except OSError as error:
+            raise RunError(
+                f"cannot write the feature cache {path}: {error.strerror or error}; free "
+                f"{_size(len(images)) >> 20} MB there or choose another cache folder"
+            ) from error
+    features: NDArray[np.float32] = np.load(path, mmap_mode="c", allow_pickle=False)
+    return features
+
+
+def _key(images: NDArray[np.uint8]) -> str:
+    digest = hashlib.sha256(f"{VERSION} {images.dtype} {images.shape}".encode())
+    digest.update(np.ascontiguousarray(images).data)
+    return digest.hexdigest()[:40]
+
+
+def _header(examples: int) -> bytes:
+    """The .npy header of the array that holds the features of so many images."""
+    text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({examples}, {FEATURES}), }}"
+    padded = text.ljust((-11 - len(text)) % 64 + len(text)) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(padded).to_bytes(2, "little") + padded.encode()
+
+
+def _size(examples: int) -> int:
+    return len(_header(examples)) + 4 * examples * FEATURES + _DIGEST_BYTES
+
+
+def _is_whole(path: Path, examples: int) -> bool:
+    """Whether the file is there, has the right length, and its digest agrees."""
+    if not path.is_file() or path.stat().st_size != _size(examples):
+        return False
+    digest = hashlib.sha256()
+    left = _size(examples) - _DIGEST_BYTES
+    with path.open("rb") as file:
+        while left:
+            block = file.read(min(_READ, left))
+            if not block:
+                return False
+            digest.update(block)
+            left -= len(block)
+        return file.read() == digest.digest()
+
+
+def _write(path: Path, images: NDArray[np.uint8]) -> None:
+    """Extract block by block into a temporary file and rename it when it is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".features-", delete=False) as file:
+        try:
+            digest = hashlib.sha256()
+            for part in _parts(images):
+                file.write(part)
+                digest.update(part)
+            file.write(digest.digest())
+            file.flush()
+            os.fsync(file.fileno())
+            Path(file.name).replace(path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+
+
+def _parts(images: NDArray[np.uint8]) -> Iterator[bytes]:
+    yield _header(len(images))
+    for start in range(0, len(images), _BLOCK):
+        yield extract(images[start : start + _BLOCK]).astype("<f4", copy=False).tobytes()

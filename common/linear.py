@@ -1,0 +1,183 @@
+"""A linear head on fixed features, and what a hospital computes for it under privacy.
+
+Softmax regression on standardised features of unit length, trained by full-batch gradient descent:
+one image's gradient is an outer product, so its norm is known in closed form and clipping costs
+nothing (Goodfellow 2015, "Efficient per-example gradient computations"); the noise is added once to
+the sum (Abadi et al. 2016, "Deep Learning with Differential Privacy", with batches of everything).
+
+Sums are divided by the hospital's declared, public size, never by the number of rows at hand.
+"""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from fedward.common.errors import ConfigError
+from fedward.common.faces import EMOTIONS
+from fedward.common.scattering import FEATURES
+from fedward.common.train import StepPrivacy
+
+CLASSES = len(EMOTIONS)
+BIAS_SCALE = 0.3  # the constant input of the bias, beside features of unit length
+VARIANCE_FLOOR = 0.1  # of the mean variance: no feature is stretched more than about threefold
+ROUNDING = 1e-5  # margin below every clipping norm, for float32 sums
+CHUNK = 256  # rows at a time
+
+# Bounds of one image's features and of their squares, as L2 norms. Public: they come from drawn
+# faces (sims/synthetic.py), not from patients; an image beyond them is scaled down to them.
+FEATURE_BOUND = 36.0
+SQUARE_BOUND = 36.0
+
+
+class ScatterHead(nn.Module):
+    """Logits from scattering features, (n, FEATURES) -> (n, 7).
+
+    All of its state travels: the buffers ``mean`` and ``second_moment`` of the features, which
+    may carry noise, and the parameters ``weight`` (7, FEATURES) and ``bias`` (7,). It starts at
+    zero, so that the first round's change of the buffers is what the hospitals measured.
+    """
+
+    mean: Tensor
+    second_moment: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(FEATURES))
+        self.register_buffer("second_moment", torch.zeros(FEATURES))
+        self.weight = nn.Parameter(torch.zeros(CLASSES, FEATURES))
+        self.bias = nn.Parameter(torch.zeros(CLASSES))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits (n, 7) of features (n, FEATURES)."""
+        units = unit_rows(features, self.mean, inverse_spread(self.mean, self.second_moment))
+        return units @ self.weight.T + BIAS_SCALE * self.bias
+
+
+def inverse_spread(mean: Tensor, second_moment: Tensor) -> Tensor:
+    """One over the standard deviation of every feature, safe for noisy moments; (FEATURES,)."""
+    variance = (second_moment - mean.square()).clamp_min(0)
+    floor = (VARIANCE_FLOOR * variance.mean()).clamp_min(1e-12)
+    return torch.maximum(variance, floor).rsqrt()
+
+
+def unit_rows(features: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
+    """Standardised features of unit length, (n, d); a row that is not finite becomes zero."""
+    rows = (features - mean) * scale
+    norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    sound = torch.isfinite(norms)
+    return torch.where(sound, rows, 0) / torch.where(sound, norms, 1).clamp_min(1e-6)
+
+
+def noisy_moments(
+    features: Tensor,
+    *,
+    declared: int,
+    noise_multiplier: float | None,
+    noise: torch.Generator | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Mean and second moment of a hospital's features (n, d), by one Gaussian mechanism.
+
+    An image adds its features over FEATURE_BOUND and their squares over SQUARE_BOUND, each clipped
+    to length sqrt(1/2): together it adds at most 1. A row that is not finite adds nothing.
+
+    Args:
+        features: one row per image.
+        declared: the hospital's public size, which sums are divided by.
+        noise_multiplier: noise standard deviation per clipping norm; None gives exact moments.
+        noise: randomness of the noise, needed under privacy alone.
+
+    Returns:
+        Mean (d,) and second moment (d,).
+    """
+    total = torch.zeros(2, features.shape[1], dtype=torch.float64)
+    for rows in _chunks(features):
+        rows = torch.where(torch.isfinite(rows.square()).all(1, keepdim=True), rows, 0)
+        squares = rows.square()
+        if noise_multiplier is not None:
+            rows, squares = _within(rows, FEATURE_BOUND), _within(squares, SQUARE_BOUND)
+        total += torch.stack([rows.sum(0), squares.sum(0)])
+    if noise_multiplier is not None:
+        bounds = math.sqrt(2) * torch.tensor([[FEATURE_BOUND], [SQUARE_BOUND]]).double()
+        total += bounds * _gaussian(total.shape, noise_multiplier, noise)
+    mean, second_moment = (total / declared).float()
+    return mean, second_moment
+
+
+def noisy_gradient(
+    head: ScatterHead,
+    features: Tensor,
+    labels: Tensor,
+    *,
+    declared: int,
+    privacy: StepPrivacy | None,
+    noise: torch.Generator | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Gradient of the cross-entropy over all of a hospital's images, clipped and noised if private.
+
+    Args:
+        head: where the gradient is taken; it is not changed.
+        features: one row per image, (n, FEATURES).
+        labels: emotion codes, int64 (n,).
+        declared: the hospital's public size, which the sum is divided by.
+        privacy: what one image may add and how much noise is added; None: exact, no clipping.
+        noise: randomness of the noise, needed under privacy alone.
+
+    Returns:
+        Gradients of weight (7, FEATURES) and bias (7,).
+    """
+    total = torch.zeros(CLASSES, features.shape[1] + 1, dtype=torch.float64)
+    mean, scale = head.mean, inverse_spread(head.mean, head.second_moment)
+    clip = None if privacy is None else privacy.clipping_norm
+    with torch.inference_mode():
+        for rows, codes in zip(_chunks(features), _chunks(labels), strict=True):
+            units = unit_rows(rows, mean, scale)
+            logits = units @ head.weight.T + BIAS_SCALE * head.bias
+            errors = clipped_errors(logits, units, codes, clip)
+            total[:, :-1] += errors.T @ units
+            total[:, -1] += BIAS_SCALE * errors.sum(0)
+    if privacy is not None:
+        deviation = privacy.noise_multiplier * privacy.clipping_norm
+        total += _gaussian(total.shape, deviation, noise)
+    mean_gradient = (total / declared).float()
+    return mean_gradient[:, :-1].contiguous(), mean_gradient[:, -1].contiguous()
+
+
+def clipped_errors(logits: Tensor, units: Tensor, codes: Tensor, clip: float | None) -> Tensor:
+    """Derivatives of each image's loss by its logits, (n, 7), shortened to keep within ``clip``.
+
+    An image's gradient is the outer product of its error and (features, BIAS_SCALE), so the norm
+    is the product of the two norms. Rows without usable features or logits become zero.
+    """
+    errors = torch.softmax(logits, 1) - torch.nn.functional.one_hot(codes, CLASSES)
+    lengths = units.square().sum(1)
+    sound = (lengths > 0) & torch.isfinite(logits).all(1)
+    errors = torch.where(sound[:, None], errors, 0)
+    if clip is None:
+        return errors
+    norms = (errors.square().sum(1) * (lengths + BIAS_SCALE**2)).sqrt()
+    bound = clip * (1 - ROUNDING)
+    return errors * (bound / norms.clamp_min(bound))[:, None]
+
+
+def _chunks(rows: Tensor) -> Iterator[Tensor]:
+    """At most CHUNK rows at a time."""
+    return (rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK))
+
+
+def _within(rows: Tensor, bound: float) -> Tensor:
+    """Rows scaled down to this L2 norm where they are longer."""
+    norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    norms = torch.where(torch.isfinite(norms), norms, math.inf)
+    bound = bound * (1 - ROUNDING)
+    return rows * (bound / norms.clamp_min(bound))
+
+
+def _gaussian(shape: torch.Size, deviation: float, noise: torch.Generator | None) -> Tensor:
+    """Noise of this standard deviation, float64; never silently none."""
+    if noise is None or not 0 < deviation < math.inf:
+        raise ConfigError(
+            f"privacy needs noise: a generator and a positive deviation, not {deviation}"
+        )
+    return torch.randn(shape, generator=noise, dtype=torch.float64) * deviation

@@ -1,0 +1,258 @@
+"""The linear head: forward, clipped gradients, noisy moments; adversarial rows."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from fedward.common.errors import ConfigError
+from fedward.common.linear import (
+    BIAS_SCALE,
+    CHUNK,
+    CLASSES,
+    FEATURE_BOUND,
+    SQUARE_BOUND,
+    ScatterHead,
+    inverse_spread,
+    noisy_gradient,
+    noisy_moments,
+    unit_rows,
+)
+from fedward.common.scattering import FEATURES
+from fedward.common.train import StepPrivacy
+
+TINY_NOISE = 1e-9  # a deviation that cannot be seen beside a clipped sum
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def a_head(seed: int = 0, width: int = FEATURES) -> ScatterHead:
+    """A head with statistics and weights as they are in the middle of a training."""
+    head, g = ScatterHead(), generator(seed)
+    head.mean = torch.rand(width, generator=g)
+    head.second_moment = head.mean.square() + torch.rand(width, generator=g) + 0.1
+    head.weight = torch.nn.Parameter(torch.randn(CLASSES, width, generator=g))
+    head.bias = torch.nn.Parameter(torch.randn(CLASSES, generator=g))
+    return head
+
+
+def some(rows: int, seed: int = 1, width: int = FEATURES) -> tuple[Tensor, Tensor]:
+    g = generator(seed)
+    features = torch.rand(rows, width, generator=g)
+    return features, torch.randint(0, CLASSES, (rows,), generator=g)
+
+
+def joint_norm(weight: Tensor, bias: Tensor) -> float:
+    return math.sqrt(float(weight.double().square().sum() + bias.double().square().sum()))
+
+
+def test_forward_on_numbers_worked_out_by_hand() -> None:
+    head = a_head(width=2)
+    head.mean, head.second_moment = torch.tensor([1.0, 2.0]), torch.tensor([2.0, 8.0])
+    with torch.no_grad():
+        head.weight.zero_()
+        head.weight[3] = torch.tensor([10.0, 1.0])
+        head.bias.copy_(torch.arange(7.0))
+    # deviations 1 and 2: (4, 10) -> (3, 8) -> (3, 4) -> (0.6, 0.8)
+    logits = head(torch.tensor([[4.0, 10.0]]))
+    expected = BIAS_SCALE * torch.arange(7.0)
+    expected[3] += 6.8
+    assert torch.allclose(logits, expected[None])
+
+
+def test_state_that_travels() -> None:
+    shapes = {name: tuple(tensor.shape) for name, tensor in ScatterHead().state_dict().items()}
+    assert shapes == {
+        "mean": (FEATURES,),
+        "second_moment": (FEATURES,),
+        "weight": (7, FEATURES),
+        "bias": (7,),
+    }
+
+
+def test_a_new_head_and_noisy_moments_give_finite_logits() -> None:
+    features, _ = some(4)
+    head = ScatterHead()
+    assert torch.equal(head(features), torch.zeros(4, 7))
+    head = a_head()
+    head.second_moment = head.second_moment - 1.0  # far below the squared mean in places
+    assert torch.isfinite(head(features)).all()
+    spread = 1 / inverse_spread(head.mean, head.second_moment)
+    variance = (head.second_moment - head.mean.square()).clamp_min(0)
+    assert float(spread.min()) >= math.sqrt(0.0999 * float(variance.mean()))
+
+
+def test_exact_gradient_is_autograds() -> None:
+    features, labels = some(CHUNK + 9, width=50)
+    head = a_head(width=50)
+    loss = torch.nn.functional.cross_entropy(head(features), labels)
+    loss.backward()  # type: ignore[no-untyped-call]
+    weight, bias = noisy_gradient(head, features, labels, declared=len(labels), privacy=None)
+    assert head.weight.grad is not None
+    assert head.bias.grad is not None
+    assert torch.allclose(weight, head.weight.grad, atol=1e-7)
+    assert torch.allclose(bias, head.bias.grad, atol=1e-7)
+
+
+def test_clipped_sum_matches_a_loop_over_images() -> None:
+    features, labels = some(30, width=40)
+    head = a_head(width=40)
+    clip = 0.4
+    total = torch.zeros(CLASSES, 41, dtype=torch.float64)
+    for row, label in zip(features, labels, strict=True):
+        weight, bias = noisy_gradient(head, row[None], label[None], declared=1, privacy=None)
+        gradient = torch.cat([weight, bias[:, None]], 1).double()
+        total += gradient * min(1, clip / float(gradient.norm()))
+    privacy = StepPrivacy(noise_multiplier=TINY_NOISE, clipping_norm=clip)
+    weight, bias = noisy_gradient(
+        head, features, labels, declared=60, privacy=privacy, noise=generator()
+    )
+    assert torch.allclose(weight, (total[:, :-1] / 60).float(), atol=1e-5)
+    assert torch.allclose(bias, (total[:, -1] / 60).float(), atol=1e-5)
+
+
+@given(
+    magnitude=st.floats(-30, 38),
+    clip=st.floats(1e-3, 2),
+    label=st.integers(0, 6),
+    seed=st.integers(0, 10**6),
+    poison=st.sampled_from([None, math.nan, math.inf, -math.inf, 3e38]),
+)
+@settings(max_examples=150, deadline=None)
+def test_no_image_adds_more_than_the_clipping_norm(
+    magnitude: float, clip: float, label: int, seed: int, poison: float | None
+) -> None:
+    width = 60
+    features = torch.randn(1, width, generator=generator(seed)) * 10**magnitude
+    if poison is not None:
+        features[0, seed % width] = poison
+    privacy = StepPrivacy(noise_multiplier=TINY_NOISE, clipping_norm=clip)
+    head = a_head(seed, width)
+    weight, bias = noisy_gradient(
+        head, features, torch.tensor([label]), declared=1, privacy=privacy, noise=generator()
+    )
+    assert joint_norm(weight, bias) <= clip * (1 + 1e-6)
+
+
+def test_rows_that_are_not_finite_add_nothing() -> None:
+    features, labels = some(6, width=20)
+    head = a_head(width=20)
+    clean = noisy_gradient(head, features, labels, declared=6, privacy=None)
+    poisoned = torch.cat([features, features[:3]])
+    poisoned[6, 0], poisoned[7, 1], poisoned[8, 2] = math.nan, math.inf, 3e38
+    dirty = noisy_gradient(
+        head, poisoned, torch.cat([labels, labels[:3]]), declared=6, privacy=None
+    )
+    assert all(torch.allclose(a, b, atol=1e-7) for a, b in zip(clean, dirty, strict=True))
+    exact = noisy_moments(features, declared=6, noise_multiplier=None)
+    same = noisy_moments(poisoned, declared=6, noise_multiplier=None)
+    assert all(torch.allclose(a, b) for a, b in zip(exact, same, strict=True))
+
+
+def test_no_images_still_give_noise() -> None:
+    nothing, labels = torch.empty(0, 20), torch.empty(0, dtype=torch.int64)
+    privacy = StepPrivacy(noise_multiplier=2.0, clipping_norm=0.5)
+    weight, bias = noisy_gradient(
+        a_head(width=20), nothing, labels, declared=10, privacy=privacy, noise=generator()
+    )
+    assert joint_norm(weight, bias) > 0
+    mean, second = noisy_moments(nothing, declared=10, noise_multiplier=1.0, noise=generator())
+    assert float(mean.abs().min()) > 0
+    assert float(second.abs().min()) > 0
+
+
+def test_noise_has_its_deviation_and_its_own_seed() -> None:
+    features, labels = some(3)
+    head = a_head()
+    privacy = StepPrivacy(noise_multiplier=3.0, clipping_norm=0.5)
+
+    def gradient(seed: int) -> Tensor:
+        return noisy_gradient(
+            head, features, labels, declared=100, privacy=privacy, noise=generator(seed)
+        )[0]
+
+    difference = gradient(1) - gradient(2)
+    assert float(difference.std()) == pytest.approx(math.sqrt(2) * 1.5 / 100, rel=0.02)
+    assert torch.equal(gradient(1), gradient(1))
+
+
+def test_exact_moments() -> None:
+    features = torch.tensor([[1.0, -2.0], [3.0, 4.0]])
+    mean, second = noisy_moments(features, declared=2, noise_multiplier=None)
+    assert mean.tolist() == [2.0, 1.0]
+    assert second.tolist() == [5.0, 10.0]
+
+
+@given(
+    magnitude=st.floats(-20, 38),
+    seed=st.integers(0, 10**6),
+    poison=st.sampled_from([None, math.nan, math.inf, 3e38]),
+)
+@settings(max_examples=100, deadline=None)
+def test_no_image_moves_the_moments_by_more_than_the_sensitivity(
+    magnitude: float, seed: int, poison: float | None
+) -> None:
+    features = torch.randn(1, 60, generator=generator(seed)) * 10**magnitude
+    if poison is not None:
+        features[0, 7] = poison
+    mean, second = noisy_moments(
+        features, declared=1, noise_multiplier=TINY_NOISE, noise=generator()
+    )
+    scaled = torch.cat([mean / FEATURE_BOUND, second / SQUARE_BOUND]) / math.sqrt(2)
+    assert float(scaled.double().norm()) <= 1 + 1e-6
+
+
+def test_moment_noise_has_its_deviation() -> None:
+    features, _ = some(2)
+    first = noisy_moments(features, declared=50, noise_multiplier=4.0, noise=generator(1))
+    second = noisy_moments(features, declared=50, noise_multiplier=4.0, noise=generator(2))
+    for a, b, bound in zip(first, second, (FEATURE_BOUND, SQUARE_BOUND), strict=True):
+        expected = math.sqrt(2) * math.sqrt(2) * bound * 4 / 50
+        assert float((a - b).std()) == pytest.approx(expected, rel=0.04)
+
+
+def test_privacy_without_noise_is_refused() -> None:
+    features, labels = some(2, width=20)
+    for sigma, source in ((0.0, generator()), (math.nan, generator()), (1.0, None)):
+        privacy = StepPrivacy(noise_multiplier=sigma, clipping_norm=1.0)
+        with pytest.raises(ConfigError, match="noise"):
+            noisy_gradient(
+                a_head(width=20), features, labels, declared=2, privacy=privacy, noise=source
+            )
+        with pytest.raises(ConfigError, match="noise"):
+            noisy_moments(features, declared=2, noise_multiplier=sigma, noise=source)
+
+
+def test_the_head_learns_two_separable_classes() -> None:
+    rng = np.random.default_rng(0)
+    labels = torch.from_numpy(rng.integers(0, 2, 400))
+    features = torch.from_numpy(rng.normal(size=(400, 30)).astype(np.float32))
+    features[:, :5] += 2.0 * labels[:, None]
+    head = a_head(width=30)
+    head.mean, head.second_moment = noisy_moments(features, declared=400, noise_multiplier=None)
+    with torch.no_grad():
+        head.weight.zero_()
+        head.bias.zero_()
+        privacy = StepPrivacy(noise_multiplier=5.0, clipping_norm=0.5)
+        noise = generator()
+        for _ in range(30):
+            weight, bias = noisy_gradient(
+                head, features, labels, declared=400, privacy=privacy, noise=noise
+            )
+            head.weight -= 20 * weight
+            head.bias -= 20 * bias
+    assert float((head(features).argmax(1) == labels).float().mean()) > 0.95
+
+
+def test_unit_rows_have_length_one_or_zero() -> None:
+    features, _ = some(5, width=10)
+    features[2] = math.nan
+    rows = unit_rows(features, torch.zeros(10), torch.ones(10))
+    norms = rows.norm(dim=1)
+    assert torch.allclose(norms, torch.tensor([1.0, 1.0, 0.0, 1.0, 1.0]))
