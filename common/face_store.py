@@ -176,9 +176,10 @@ def _write_entry(entry: Path, path: Path, faces: RawFaces, sha256: str) -> None:
                 stream.flush()
                 os.fsync(stream.fileno())
     except OSError as error:
+        reason = error.strerror or "is the disk full?"  # numpy's short write has no errno
         raise DataError(
-            f"{entry.parent}: the cache of faces cannot be written ({error.strerror or error}); "
-            f"free {ordered.images.nbytes / 1e6:.0f} MB there, or name another cache folder"
+            f"{entry.parent}: the cache of faces cannot be written ({reason}); free "
+            f"{ordered.images.nbytes / 1e6:.0f} MB there, or name another cache folder"
         ) from None
 
 

@@ -7,6 +7,7 @@ in place: nothing is ever unpacked to disk, so no name in it can reach outside.
 
 import hashlib
 import io
+import os
 import struct
 import warnings
 import zipfile
@@ -62,11 +63,13 @@ def folder_members(folder: Path) -> list[Member]:
     """
     parts = {part.name.lower(): part for part in folder.iterdir() if part.is_dir()}
     members = [
-        _file_member(file, f"{name}/{file.parent.name}/{file.name}")
-        for name in ("train", "test")
-        if name in parts
-        for file in parts[name].glob("*/*")
-        if not _is_litter(file.parts[-2:]) and file.is_file()
+        _file_member(file, f"{part}/{emotion.name}/{file.name}")
+        for part in ("train", "test")
+        if part in parts
+        for emotion in _entries(parts[part])
+        if emotion.is_dir()
+        for file in _entries(emotion.path)
+        if file.is_file()
     ]
     if "train" not in parts and not members:
         raise DataError(
@@ -82,9 +85,14 @@ def _near(folder: Path) -> str:
     return f"name {near[0] if near[0].is_file() else near[0].parent}"
 
 
-def _file_member(file: Path, name: str) -> Member:
+def _entries(folder: str | Path) -> list["os.DirEntry[str]"]:
+    with os.scandir(folder) as entries:  # a third of pathlib's time, for tens of thousands
+        return [entry for entry in entries if not _is_litter([entry.name])]
+
+
+def _file_member(file: "os.DirEntry[str]", name: str) -> Member:
     def read(limit: int) -> bytes:
-        with file.open("rb") as stream:
+        with Path(file.path).open("rb") as stream:
             return stream.read(limit)
 
     status = file.stat()
@@ -202,6 +210,8 @@ def _grey(content: bytes, where: str) -> bytes:
             )
         if image.mode not in ("1", "L", "P", "RGB"):
             raise DataError(f"{where}: of colour mode {image.mode}; save it as 8-bit grey")
+        if image.mode == "L":
+            return image.tobytes()
         pixels = np.asarray(image.convert("RGB"))
     if (pixels != pixels[:, :, :1]).any():
         raise DataError(f"{where}: a colour image; convert the data set to grey")
