@@ -273,7 +273,7 @@ def limits(result: Result, study: Study) -> list[str]:
             f"What is protected is one {result.privacy.unit}, not one person: somebody with "
             "several images is protected less."
         )
-    if study.data.source != "synthetic":
+    if study.data.source != "synthetic" and result.rounds:
         said.append(
             "Sample faces on this page come from the test data. Who gets the page gets them too."
         )
