@@ -5,8 +5,9 @@ The only module that knows the names of records and keys. Two exchanges exist:
     (empty query)  ->  Hello     who are you (once per run)
     Order          ->  Update    train, and send the difference (once per round)
 
-An Update holds differences of arrays and nothing else: no counts, losses, scores or timings. Everything read from the other side is checked here for presence and type; whether
-arrays fit the model is for ``arrays.check_like``.
+An Update holds differences of arrays and nothing else: no counts, losses, scores or timings.
+Everything read from the other side is checked here for presence and type; whether arrays fit the
+model is for ``arrays.check_like``.
 """
 
 import json

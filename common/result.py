@@ -34,9 +34,9 @@ class HospitalPart(Part):
     """One hospital. Counts and camera are known because it is a simulation.
 
     ``epsilon`` is charged before it is spent: while the run goes on it is that of all planned
-    rounds, afterwards that of the rounds the hospital took part in. ``accuracy`` and ``macro_f1``
-    are the final model's on the hospital's own test images, None until the run ends, or where it
-    has none.
+    rounds, afterwards that of the rounds for which the hospital was asked. ``accuracy`` and
+    ``macro_f1`` are the final model's on the hospital's own test images, None until the run ends,
+    or where it has none.
     """
 
     name: str
@@ -100,7 +100,10 @@ class TestPart(Part):
 
 
 class Score(Part):
-    """Accuracy and macro-F1 of a baseline, with what it cost."""
+    """Accuracy and macro-F1 of a baseline on the whole test split, with what it cost.
+
+    A baseline is trained with the study's own privacy, or without where the study has none.
+    """
 
     accuracy: Share
     macro_f1: Share
@@ -108,7 +111,7 @@ class Score(Part):
 
 
 class Baselines(Part):
-    """Pooled training, and each hospital alone (scored on the same whole test split)."""
+    """Pooled training, and each hospital alone."""
 
     pooled: Score | None = None
     alone: dict[str, Score] = {}

@@ -200,7 +200,7 @@ def _plain_optimizer(model: nn.Module, plan: FitPlan) -> torch.optim.Optimizer:
     parameters = list(model.parameters())
     optimizer: torch.optim.Optimizer
     if plan.optimizer == "adamw":
-        optimizer = torch.optim.Adam(parameters, lr=plan.learning_rate, betas=BETAS)
+        optimizer = torch.optim.Adam(parameters, lr=plan.learning_rate, betas=BETAS, fused=True)
     else:
         optimizer = torch.optim.SGD(parameters, lr=plan.learning_rate, momentum=plan.momentum)
     decayed: list[Tensor] = [p.detach() for p in parameters if p.ndim > 1]

@@ -27,11 +27,11 @@ from fedward.sims.progress import tell_plainly
 from fedward.sims.sites import (
     STUDY_VARIABLE,
     Consortium,
-    cache_folder,
     consortium,
     open_site,
     study_of,
 )
+from fedward.sims.sources import cache_folder
 
 POLL_S = 0.02
 PATIENCE_S = 120.0  # the template process deals all faces before it answers

@@ -27,7 +27,8 @@ from fedward.common.result import Baselines, Score
 from fedward.server.aggregate import ServerState
 from fedward.server.evaluate import Examiner, initial_arrays
 from fedward.server.strategy import Member, advance, order_for
-from fedward.sims.sites import Consortium, cache_folder, consortium
+from fedward.sims.sites import Consortium, consortium
+from fedward.sims.sources import cache_folder
 
 POOLED = "pooled"
 

@@ -138,10 +138,7 @@ class SimulationChronicle:
             seed=dealt.study.seed,
             recipe=dealt.study.model_dump(mode="json"),
             data=self._data(),
-            hospitals=[
-                self._hospital(index, hospital, status)
-                for index, hospital in enumerate(dealt.hospitals)
-            ],
+            hospitals=[self._hospital(hospital, status) for hospital in dealt.hospitals],
             skew=skew(counts),
             privacy=self._mechanism(),
             rounds=self._rounds,
@@ -161,12 +158,12 @@ class SimulationChronicle:
             conflicting_labels=data.curation.conflicting_labels,
         )
 
-    def _hospital(self, index: int, hospital: Hospital, status: Status) -> HospitalPart:
+    def _hospital(self, hospital: Hospital, status: Status) -> HospitalPart:
         study = self._dealt.study
         plan = self._plan(hospital.name)
-        done = [p.round for p in self._rounds if hospital.name in p.participants]
+        done = [part.round for part in self._rounds if hospital.name in asked(part)]
         charged = list(range(1, study.rounds.count + 1)) if status == "running" else done
-        accuracy, macro_f1 = self._own_scores(index)
+        accuracy, macro_f1 = self._own_scores(hospital)
         delta = study.privacy.delta if study.privacy else None
         labels = self._dealt.data.training.labels[hospital.training]
         return HospitalPart(
@@ -193,14 +190,11 @@ class SimulationChronicle:
         batch = training.batch_size or len(hospital.training)
         return len(done) * training.epochs * -(-len(hospital.training) // batch)
 
-    def _own_scores(self, index: int) -> tuple[float | None, float | None]:
-        if self._evaluation is None:
+    def _own_scores(self, hospital: Hospital) -> tuple[float | None, float | None]:
+        if self._evaluation is None or len(hospital.test) == 0:
             return None, None
-        rows = self._dealt.examined_at == index
-        if not rows.any():
-            return None, None
-        predicted = self._evaluation.probabilities[rows].argmax(axis=1)
-        own = score("own", self._dealt.examined.labels[rows], predicted)
+        predicted = self._evaluation.probabilities[hospital.test].argmax(axis=1)
+        own = score("own", self._dealt.examined.labels[hospital.test], predicted)
         return own.accuracy, own.macro_f1
 
     def _mechanism(self) -> Mechanism | None:
@@ -254,6 +248,11 @@ class SimulationChronicle:
         )
 
 
+def asked(part: RoundPart) -> set[str]:
+    """The hospitals that a round cost something: a refused update has left its hospital too."""
+    return set(part.participants) | {refusal.hospital for refusal in part.refused}
+
+
 def describe_mechanism(study: Study, member: Member | None) -> Mechanism:
     """What a data-protection officer needs to know beside the numbers."""
     privacy = study.privacy
@@ -276,7 +275,7 @@ def describe_mechanism(study: Study, member: Member | None) -> Mechanism:
             "Neighbouring data sets differ by adding or removing one image; pixel-identical "
             "images are kept once.",
             "Every hospital adds its own full noise and trusts nobody else with its updates.",
-            "The rounded size of a hospital is public and is not protected.",
+            "The size that a hospital states, rounded to two digits, is public and not protected.",
             "A person with several images is protected for each image, not for all together.",
             "The recipe's settings are fixed in advance; choosing them cost no budget here.",
             "Figures and scores on this page come from the simulator; a real hospital would not "

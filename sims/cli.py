@@ -152,10 +152,10 @@ def data_check(path: Path, sheet: Path, as_json: bool) -> None:
     """Tell what is in the data set PATH, and what will be left out."""
     from fedward.common.face_store import open_faces
     from fedward.sims.data_check import contact_sheet, inspect, render
-    from fedward.sims.sites import cache_folder
+    from fedward.sims.sources import cache_folder
 
     report = inspect(path, cache=cache_folder())
-    contact_sheet(open_faces(path, cache=cache_folder()), sheet)
+    contact_sheet(open_faces(path, cache=cache_folder(), training_required=False), sheet)
     if as_json:
         click.echo(report.model_dump_json(indent=2))
         return

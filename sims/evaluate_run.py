@@ -9,7 +9,7 @@ from fedward.common.face_store import open_faces
 from fedward.common.result import TestPart
 from fedward.server.evaluate import Examiner
 from fedward.server.run_directory import RunDirectory
-from fedward.sims.sites import cache_folder
+from fedward.sims.sources import cache_folder
 
 
 def evaluate_run(run: Path, data: Path, split: str) -> TestPart:
@@ -30,7 +30,7 @@ def evaluate_run(run: Path, data: Path, split: str) -> TestPart:
         ) from None
     except (OSError, ValueError, KeyError) as error:
         raise RunError(f"{directory.model_card} cannot be read: {error}") from None
-    faces = open_faces(data, cache=cache_folder(), training_required=split == "Training")
+    faces = open_faces(data, cache=cache_folder(), training_required=False)
     splits = {"Training": faces.training, **faces.tests}
     chosen = splits.get(split)
     if chosen is None or len(chosen) == 0:

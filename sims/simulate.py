@@ -4,14 +4,16 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
 from fedward.common.config import Study
 from fedward.common.errors import ConfigError, FedwardError, RunError
-from fedward.common.result import Result, RoundPart
+from fedward.common.result import Result
+from fedward.sims.progress import Tell
+from fedward.sims.sources import open_source
 from fedward.sims.template import template
 
 NO_TELEMETRY = {
@@ -29,7 +31,7 @@ def simulate(
     workers: int,
     engine: str,
     began: float,
-    tell: Callable[[RoundPart, int], None],
+    tell: Tell,
 ) -> Result:
     """Run a study in ``folder``.
 
@@ -39,12 +41,13 @@ def simulate(
         workers: hospitals that train at a time; 0 is one per core.
         engine: "fedward" or "ray".
         began: monotonic time of the command, for ``seconds``.
-        tell: hears of every finished round.
+        tell: hears how it goes.
 
     Raises:
         FedwardError: why it could not be finished. The run directory is valid and says so.
     """
     _set_environment(study, folder, workers, engine)
+    open_source(study.data, study.seed, tell.reading)  # parsed once, before others need it
     if engine == "ray":
         _require_ray()
     else:
@@ -78,7 +81,7 @@ def _run_on_flower(
     folder: Path,
     engine: str,
     began: float,
-    tell: Callable[[RoundPart, int], None],
+    tell: Tell,
     stop: threading.Event,
 ) -> Result:
     from flwr.app import Context
@@ -93,7 +96,9 @@ def _run_on_flower(
     @server_app.main()
     def main(grid: Grid, context: Context) -> None:
         try:
-            outcome.append(simulate_on(grid, Run(study, folder, began, tell, stop.is_set)))
+            outcome.append(
+                simulate_on(grid, Run(study, folder, began, tell.round_done, stop.is_set))
+            )
         except FedwardError as error:  # Flower would log a traceback of it
             outcome.append(error)
 

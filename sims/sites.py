@@ -8,42 +8,22 @@ round at about the same time.
 import os
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from pathlib import Path
 
 import numpy as np
 from flwr.app import Context
 from numpy.typing import NDArray
 
 from fedward.client.site import Site
-from fedward.common.config import DataConfig, Study
+from fedward.common.config import Study
 from fedward.common.errors import ConfigError, DataError
-from fedward.common.face_store import open_faces
 from fedward.common.faces import FaceData, FaceSet
-from fedward.common.seeds import derive, numpy_generator
+from fedward.common.seeds import numpy_generator
 from fedward.sims.cameras import camera_named, photograph
 from fedward.sims.partition import Hospital, deal
 from fedward.sims.recipes import study_from_run_config
-from fedward.sims.synthetic import synthetic_faces
+from fedward.sims.sources import cache_folder, open_source
 
 STUDY_VARIABLE = "FEDWARD_STUDY"
-
-
-def cache_folder() -> Path:
-    """Where parsed data sets and features are kept: FEDWARD_CACHE, or the user's cache folder."""
-    named = os.environ.get("FEDWARD_CACHE")
-    base = os.environ.get("XDG_CACHE_HOME")
-    return Path(named) if named else Path(base or Path.home() / ".cache") / "fedward"
-
-
-def open_source(data: DataConfig, seed: int) -> FaceData:
-    """The faces that a study names. Raises DataError when they cannot be used."""
-    if data.source == "synthetic":
-        return synthetic_faces(
-            patients=data.synthetic_patients,
-            images_per_patient=data.synthetic_images_per_patient,
-            seed=derive(seed, "synthetic"),
-        )
-    return open_faces(Path(data.source), cache=cache_folder())
 
 
 @dataclass(frozen=True)
@@ -68,18 +48,14 @@ class Consortium:
 
     @cached_property
     def examined(self) -> FaceSet:
-        """All test images, hospital by hospital, each through its hospital's camera."""
-        parts = [self._through_camera(self.test.take(h.test), h, "test") for h in self.hospitals]
-        return FaceSet(
-            np.concatenate([part.images for part in parts]),
-            np.concatenate([part.labels for part in parts]),
-            np.concatenate([part.patients for part in parts]),
-        )
-
-    @cached_property
-    def examined_at(self) -> NDArray[np.int64]:
-        """The hospital's index of every image of ``examined``."""
-        return np.repeat(np.arange(len(self.hospitals)), [len(h.test) for h in self.hospitals])
+        """All test images in published order, each through its hospital's camera."""
+        if all(hospital.camera == "clean" for hospital in self.hospitals):
+            return self.test
+        images = np.array(self.test.images)
+        for hospital in self.hospitals:
+            own = self._through_camera(self.test.take(hospital.test), hospital, "test")
+            images[hospital.test] = own.images
+        return FaceSet(images, self.test.labels, self.test.patients)
 
     def label_counts(self) -> NDArray[np.int64]:
         """Training images by hospital and emotion, shape (hospitals, 7)."""
