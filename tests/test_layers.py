@@ -25,6 +25,7 @@ KNOW_FLOWER = {
     "sims/apps.py",
     "sims/engine.py",
     "sims/simulate.py",
+    "sims/sites.py",
     "sims/worker.py",
 }
 

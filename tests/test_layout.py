@@ -106,6 +106,7 @@ def test_sourcing_flower_env_keeps_flower_offline(tmp_path: Path) -> None:
     assert environment["FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION"] == "1"
     assert environment["RAY_USAGE_STATS_ENABLED"] == "0"
     assert Path(environment["FLWR_HOME"]).resolve() == (tmp_path / ".flwr").resolve()
+    assert Path(environment["FEDWARD_RUNS"]).is_absolute()
     assert environment["PATH"].split(":")[0].endswith("/.venv/bin")
     config = tomllib.loads((tmp_path / ".flwr" / "config.toml").read_text(encoding="utf-8"))
     assert config["superlink"]["default"] in config["superlink"]
