@@ -16,6 +16,7 @@ from fedward.common.errors import ConfigError
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+ModelName = Literal["thesis-cnn", "compact-cnn", "lstm", "cnn-lstm", "scatter"]
 
 
 class Frozen(BaseModel):
@@ -57,7 +58,8 @@ class TrainingConfig(Frozen):
     Attributes:
         model: a name of the registry (common/models.py).
         epochs: passes over the hospital's images per round (Poisson-sampled if private).
-        batch_size: images per step; under privacy the expected number. 0 is the full batch.
+        batch_size: images per step; under privacy the expected number. 0 is the full batch, which
+            is what a model on fixed features (scatter) takes in any case.
         optimizer: "adamw" or "sgd" (with ``momentum``); its state is fresh every round.
         learning_rate: at the peak of the schedule.
         schedule: "constant" or "cosine", over all rounds and constant within one.
@@ -68,7 +70,7 @@ class TrainingConfig(Frozen):
         low_resolution: fraction of all rounds trained at 36x36 pixels (a cheaper start).
     """
 
-    model: str = "compact-cnn"
+    model: ModelName = "compact-cnn"
     epochs: Count = 1
     batch_size: Annotated[int, Field(ge=0)] = 64
     optimizer: Literal["adamw", "sgd"] = "adamw"

@@ -77,14 +77,14 @@ def plan_noise(study: Study, size: int) -> NoisePlan | None:
     """
     if study.privacy is None:
         return None
+    statistics = reads_features(study.training.model)
     plan = FitPlan(
         epochs=study.training.epochs,
-        batch_size=study.training.batch_size,
+        batch_size=0 if statistics else study.training.batch_size,
         optimizer=study.training.optimizer,
         learning_rate=study.training.learning_rate,
         expected_examples=size,
     )
-    statistics = reads_features(study.training.model)
     rounds = max(1, study.rounds.count - (1 if statistics else 0))
     return _calibrate(study.privacy, plan.sample_rate, plan.private_steps, rounds, statistics)
 

@@ -15,7 +15,7 @@ from fedward.common.arrays import save_arrays
 from fedward.common.config import Study
 from fedward.common.faces import EMOTIONS
 from fedward.common.metrics import score
-from fedward.common.models import spec_of
+from fedward.common.models import reads_features, spec_of
 from fedward.common.noise import NoisePlan
 from fedward.common.result import (
     Baselines,
@@ -187,7 +187,8 @@ class SimulationChronicle:
         if plan is not None:
             return sum(event.steps for event in plan.events(done))
         training = self._dealt.study.training
-        batch = training.batch_size or len(hospital.training)
+        whole = training.batch_size == 0 or reads_features(training.model)
+        batch = len(hospital.training) if whole else training.batch_size
         return len(done) * training.epochs * -(-len(hospital.training) // batch)
 
     def _own_scores(self, hospital: Hospital) -> tuple[float | None, float | None]:
@@ -257,7 +258,7 @@ def describe_mechanism(study: Study, member: Member | None) -> Mechanism:
     """What a data-protection officer needs to know beside the numbers."""
     privacy = study.privacy
     assert privacy is not None
-    full = study.training.batch_size == 0
+    full = study.training.batch_size == 0 or reads_features(study.training.model)
     return Mechanism(
         unit=privacy.unit,
         mechanism=(

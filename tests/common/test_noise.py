@@ -1,0 +1,61 @@
+"""The noise that a study plans is worth the epsilon that it promises."""
+
+import math
+
+import pytest
+
+from fedward.common.config import ModelName, PrivacyConfig, RoundsConfig, Study, TrainingConfig
+from fedward.common.noise import plan_noise
+
+
+def study(privacy: PrivacyConfig | None, model: ModelName = "scatter", batch: int = 0) -> Study:
+    return Study(
+        name="x",
+        training=TrainingConfig(model=model, batch_size=batch),
+        privacy=privacy,
+        rounds=RoundsConfig(count=11),
+    )
+
+
+def test_no_privacy_no_plan() -> None:
+    assert plan_noise(study(None), 1000) is None
+
+
+def test_a_full_batch_plan_meets_its_target_at_the_last_round() -> None:
+    plan = plan_noise(study(PrivacyConfig(epsilon=3)), 1000)
+    assert plan is not None
+    assert plan.sample_rate == 1.0
+    rounds = list(range(1, 12))
+    assert plan.epsilon(rounds, delta=1e-5) == pytest.approx(3, abs=1e-6)
+    assert plan.epsilon(rounds[:5], delta=1e-5) < 3
+    assert plan.epsilon([], delta=1e-5) == 0
+
+
+def test_statistics_take_their_share_of_the_budget() -> None:
+    plan = plan_noise(study(PrivacyConfig(epsilon=3, statistics_share=0.25)), 1000)
+    assert plan is not None
+    assert plan.statistics is not None
+    assert plan.noise_multiplier(1) == plan.statistics
+    assert plan.noise_multiplier(2) == plan.step
+    # mu^2 = 1/s0^2 + 10/s^2, of which the first part is a quarter
+    parts = (1 / plan.statistics**2, 10 / plan.step**2)
+    assert parts[0] / sum(parts) == pytest.approx(0.25)
+
+
+def test_sampled_steps_count_by_the_public_size() -> None:
+    plan = plan_noise(study(PrivacyConfig(noise_multiplier=1.0), "lstm", batch=50), 1000)
+    assert plan is not None
+    assert plan.sample_rate == 0.05
+    assert plan.steps_per_round == 20
+    assert [event.steps for event in plan.events([1, 2, 5])] == [60]
+    epsilon = plan.epsilon([1, 2, 5], delta=1e-5)
+    assert 0 < epsilon < math.inf
+    assert epsilon < plan.epsilon([1, 2, 3, 5], delta=1e-5)
+
+
+def test_features_take_the_full_batch_whatever_the_batch_size_says() -> None:
+    """Else a study with a batch size would be accounted as sampled, and claim too little."""
+    plan = plan_noise(study(PrivacyConfig(epsilon=3), "scatter", batch=64), 1000)
+    assert plan is not None
+    assert plan.sample_rate == 1.0
+    assert plan.steps_per_round == 1

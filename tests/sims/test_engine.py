@@ -1,0 +1,172 @@
+"""The engine, and Flower's internals that it relies on."""
+
+import inspect
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import flwr
+import psutil
+import pytest
+from flwr.app import Context, Message, RecordDict
+from flwr.server.superlink.fleet.vce import vce_api
+from flwr.server.superlink.fleet.vce.backend.backend import Backend
+from flwr.simulation.run_simulation import run_simulation
+from flwr.supercore.task_identity import TaskIdentity
+
+from fedward.common.config import DataConfig, HospitalsConfig, Study, TrainingConfig
+from fedward.common.errors import RunError
+from fedward.common.messages import Order, pack_order, read_hello, read_update
+from fedward.server.evaluate import initial_arrays
+from fedward.sims.engine import RAY_MODULE, ForkBackend, install
+from fedward.sims.sites import STUDY_VARIABLE
+
+STUDY = Study(
+    name="engine",
+    data=DataConfig(synthetic_patients=40, synthetic_images_per_patient=3),
+    hospitals=HospitalsConfig(count=2, alpha=None),
+    training=TrainingConfig(model="lstm", epochs=1),
+)
+
+
+def test_flower_is_the_series_whose_internals_are_known() -> None:
+    assert flwr.__version__.startswith("1.41."), "read sims/engine.py against this Flower first"
+
+
+def test_flower_imports_its_backend_lazily_by_the_name_we_take() -> None:
+    source = inspect.getsource(vce_api.start_vce)
+    assert "from .backend.raybackend import RayBackend" in source
+    assert "return RayBackend(backend_config)" in source
+    assert f"{vce_api.__package__}.backend.raybackend" == RAY_MODULE
+
+
+def test_the_backend_interface_is_the_one_we_fill() -> None:
+    assert Backend.__abstractmethods__ == {
+        "build",
+        "is_worker_idle",
+        "process_message",
+        "terminate",
+    }
+    assert not inspect.isabstract(ForkBackend)
+    assert {"server_app", "client_app", "num_supernodes", "backend_name"} <= set(
+        inspect.signature(run_simulation).parameters
+    )
+
+
+def test_install_takes_flowers_place_unless_ray_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(sys.modules, RAY_MODULE, raising=False)
+    monkeypatch.setenv("FEDWARD_ENGINE", "ray")
+    install()
+    assert RAY_MODULE not in sys.modules
+    monkeypatch.setenv("FEDWARD_ENGINE", "fedward")
+    install()
+    assert sys.modules[RAY_MODULE].RayBackend is ForkBackend  # type: ignore[attr-defined]
+    monkeypatch.delitem(sys.modules, RAY_MODULE)
+
+
+@pytest.fixture
+def backend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ForkBackend]:
+    monkeypatch.setenv(STUDY_VARIABLE, STUDY.model_dump_json())
+    monkeypatch.setenv("FEDWARD_HOSPITAL_LOG", str(tmp_path / "hospitals.log"))
+    TaskIdentity.task_id = TaskIdentity.run_id = TaskIdentity.node_id = 1
+    engine = ForkBackend({})
+    engine.build(lambda: None)  # type: ignore[arg-type, return-value]
+    yield engine
+    engine.terminate()
+
+
+def context(partition: object = 0) -> Context:
+    return Context(
+        run_id=1,
+        node_id=5,
+        node_config={"partition-id": partition},  # type: ignore[dict-item]
+        state=RecordDict(),
+        run_config={},
+    )
+
+
+def message(kind: str, content: RecordDict) -> Message:
+    made = Message(content=content, dst_node_id=5, message_type=kind)
+    made.metadata.__dict__["_message_id"] = "m"
+    return made
+
+
+def order(epochs: int) -> Order:
+    return Order(
+        round=1,
+        task="train",
+        arrays=initial_arrays("lstm", 0),
+        training=TrainingConfig(model="lstm", epochs=epochs),
+        learning_rate=0.01,
+        resolution=48,
+        noise_multiplier=None,
+        clipping_norm=0.0,
+        seed=0,
+    )
+
+
+def test_children_answer_fail_and_die_without_harm(backend: ForkBackend) -> None:
+    reply, _ = backend.process_message(message("query", RecordDict()), context())
+    assert read_hello(reply).name.startswith("hospital-")
+    assert reply.metadata.reply_to_message_id == "m"
+
+    reply, _ = backend.process_message(message("query", RecordDict()), context(99))
+    assert reply.error.reason == "ConfigError"
+
+    outcome: list[object] = []
+    endless = message("train", pack_order(order(epochs=100_000)))
+
+    def ask() -> None:
+        try:
+            outcome.append(backend.process_message(endless, context()))
+        except RunError as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    _kill_the_child()
+    thread.join(timeout=30)
+    assert "process died" in str(outcome[0])
+
+    quick = message("train", pack_order(order(epochs=1)))
+    reply, _ = backend.process_message(quick, context(1))
+    assert read_update(reply).round == 1
+
+
+def _kill_the_child() -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        templates = [p for p in psutil.Process().children() if "fedward.sims.worker" in p.cmdline()]
+        children = [child for template in templates for child in template.children()]
+        if children:
+            time.sleep(0.3)
+            children[0].kill()
+            return
+        time.sleep(0.02)
+    pytest.fail("no child appeared")
+
+
+def test_ending_the_engine_ends_a_child_at_work(backend: ForkBackend) -> None:
+    endless = message("train", pack_order(order(epochs=100_000)))
+    errors: list[Exception] = []
+
+    def ask() -> None:
+        try:
+            backend.process_message(endless, context())
+        except RunError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    while not (family := psutil.Process().children(recursive=True)) or len(family) < 2:
+        time.sleep(0.05)
+    time.sleep(0.3)
+    backend.terminate()
+    thread.join(timeout=30)
+    assert errors
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert not alive

@@ -1,0 +1,93 @@
+"""Recipes are whole studies; overrides are checked."""
+
+from pathlib import Path
+
+import pytest
+
+from fedward.common.errors import ConfigError
+from fedward.common.models import MODELS
+from fedward.sims.recipes import (
+    RECIPES,
+    check_study,
+    customised,
+    read_study,
+    recipe,
+    study_from_run_config,
+)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_is_a_study_of_its_name(name: str) -> None:
+    study = recipe(name)
+    assert study.name == name
+    assert study.training.model in MODELS
+
+
+@pytest.mark.parametrize("name", ["fer-private-8", "fer-private-3", "fer-private-1"])
+def test_private_recipes_state_their_epsilon(name: str) -> None:
+    study = recipe(name)
+    assert study.privacy is not None
+    assert study.privacy.epsilon == float(name.rsplit("-", 1)[1])
+    assert study.hospitals.count == 10
+    assert (study.hospitals.alpha, study.hospitals.size_sigma) == (0.5, 0.6)
+
+
+def test_overrides_reach_their_place() -> None:
+    study = customised(
+        recipe("demo"),
+        data="x.csv",
+        hospitals=3,
+        rounds=2,
+        model="lstm",
+        epsilon=4.0,
+        seed=7,
+        baselines="pooled",
+        test_split="PrivateTest",
+    )
+    assert (study.data.source, study.data.test_split) == ("x.csv", "PrivateTest")
+    assert (study.hospitals.count, study.rounds.count, study.seed) == (3, 2, 7)
+    assert (study.training.model, study.baselines) == ("lstm", "pooled")
+    assert study.privacy is not None
+    assert study.privacy.epsilon == 4.0
+
+
+def test_epsilon_zero_switches_privacy_off() -> None:
+    assert customised(recipe("fer-private-8"), data="x.csv", epsilon=0).privacy is None
+
+
+def test_fer_recipes_ask_for_their_data() -> None:
+    with pytest.raises(ConfigError, match="--data PATH"):
+        check_study(recipe("fer-compact"))
+
+
+def test_unknown_names_are_explained() -> None:
+    with pytest.raises(ConfigError, match="demo, fer-compact"):
+        recipe("fer")
+    with pytest.raises(ConfigError, match="compact-cnn"):
+        customised(recipe("demo"), model="vgg99")
+
+
+def test_flower_run_configuration() -> None:
+    untouched = {
+        "recipe": "demo",
+        "data": "",
+        "model": "",
+        "hospitals": 0,
+        "rounds": 0,
+        "epsilon": 0.0,
+        "seed": -1,
+    }
+    assert study_from_run_config(untouched) == recipe("demo")
+    changed = study_from_run_config({**untouched, "rounds": 2, "seed": 0, "model": "lstm"})
+    assert (changed.rounds.count, changed.seed, changed.training.model) == (2, 0, "lstm")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("[1, 2", "cannot be read"), ("[1, 2]", "holds no study"), ("name: x\nsede: 1", "sede")],
+)
+def test_a_file_that_is_no_study(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        read_study(path)
