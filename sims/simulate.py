@@ -46,25 +46,32 @@ def simulate(
     Raises:
         FedwardError: why it could not be finished. The run directory is valid and says so.
     """
-    _set_environment(study, folder, workers, engine)
-    open_source(study.data, study.seed, tell.reading)  # parsed once, before others need it
     if engine == "ray":
         _require_ray()
-    else:
-        template.start()  # it imports while this process does
-    with _stop_signals() as stop:
+    open_source(study.data, study.seed, tell.reading)  # parsed once, before others need it
+    with _environment(study, folder, workers, engine), _stop_signals() as stop:
         try:
+            if engine != "ray":
+                template.start()  # it imports while this process does
             return _run_on_flower(study, folder, engine, began, tell, stop)
         finally:
             template.stop()
 
 
-def _set_environment(study: Study, folder: Path, workers: int, engine: str) -> None:
+@contextmanager
+def _environment(study: Study, folder: Path, workers: int, engine: str) -> Iterator[None]:
+    """What Flower, Ray and the hospitals' processes read from the environment."""
+    before = dict(os.environ)
     os.environ.update(NO_TELEMETRY)
     os.environ["FEDWARD_STUDY"] = study.model_dump_json()
     os.environ["FEDWARD_ENGINE"] = engine
     os.environ["FEDWARD_WORKERS"] = str(workers)
     os.environ["FEDWARD_HOSPITAL_LOG"] = str((folder / "hospitals.log").absolute())
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _require_ray() -> None:

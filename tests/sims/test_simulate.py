@@ -1,0 +1,204 @@
+"""`fedward simulate` as a user runs it: real processes, files on disk, interruptions."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from click.testing import CliRunner
+
+from fedward.common.result import Result
+from fedward.sims.cli import main
+
+sys.path.insert(0, str(Path(__file__).parent))
+from conftest import Fedward, command
+
+SCHEMA = Path(__file__).parents[2] / "docs" / "result.schema.json"
+
+
+def result(folder: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((folder / "result.json").read_text())
+    return document
+
+
+def test_a_run_directory_is_complete(finished: Path) -> None:
+    names = {path.name for path in finished.iterdir()}
+    assert {
+        "config.json",
+        "result.json",
+        "metrics.jsonl",
+        "model.safetensors",
+        "model.json",
+        "figures",
+        "report.html",
+    } <= names
+    assert "checkpoint.safetensors" not in names
+    assert not [name for name in names if name.startswith(".") and name != ".lock"]
+    figures = {path.name for path in (finished / "figures").iterdir()}
+    assert {"learning_curves.png", "confusion.png", "hospitals.png", "samples.png"} <= figures
+    assert len((finished / "metrics.jsonl").read_text().splitlines()) == 4
+
+
+def test_result_json_keeps_the_contract(finished: Path) -> None:
+    document = result(finished)
+    jsonschema.validate(document, json.loads(SCHEMA.read_text()))
+    told = Result.model_validate(document)
+    assert told.status == "completed"
+    assert told.test is not None
+    assert sum(map(sum, told.test.confusion)) == told.data.test
+    assert sum(h.examples for h in told.hospitals) == told.data.training
+    assert all(sum(h.label_counts) == h.examples for h in told.hospitals)
+    assert {h.camera for h in told.hospitals} == {"clean", "dim-ward"}
+    assert [part.round for part in told.rounds] == [1, 2, 3, 4]
+    assert told.rounds[-1].accuracy == told.test.accuracy
+    assert told.seconds.train > 0
+    assert told.seconds.total >= told.seconds.train + told.seconds.startup
+
+
+def test_two_workers_give_the_same_numbers(
+    fedward: Fedward, finished: Path, tiny: Path, tmp_path: Path
+) -> None:
+    done = fedward("simulate", "--config", tiny, "--out", tmp_path / "r", "--workers", "2")
+    assert done.returncode == 0, done.stderr
+    assert result(tmp_path / "r")["test"] == result(finished)["test"]
+    ours, theirs = (path / "model.safetensors" for path in (tmp_path / "r", finished))
+    assert ours.read_bytes() == theirs.read_bytes()
+
+
+def test_another_seed_gives_other_numbers_and_json_is_alone(
+    fedward: Fedward, finished: Path, tiny: Path, tmp_path: Path
+) -> None:
+    arguments = ("simulate", "--config", tiny, "--seed", "2", "--out", tmp_path / "r", "--json")
+    done = fedward(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    document = json.loads(done.stdout)
+    assert document == result(tmp_path / "r")
+    assert document["seed"] == 2
+    assert document["test"] != result(finished)["test"]
+
+
+def test_kill_minus_nine_and_resume_give_the_same_numbers(
+    fedward: Fedward, finished: Path, tiny: Path, tmp_path: Path, cache: Path
+) -> None:
+    folder = tmp_path / "r"
+    process = subprocess.Popen(
+        command("simulate", "--config", tiny, "--out", folder),
+        env={**os.environ, "FEDWARD_CACHE": str(cache)},
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    _wait_for_rounds(folder, 2)
+    process.kill()
+    process.wait()
+    half = result(folder)
+    assert half["status"] == "running"
+    jsonschema.validate(half, json.loads(SCHEMA.read_text()))
+
+    done = fedward("simulate", "--resume", folder)
+    assert done.returncode == 0, done.stderr
+    whole = result(folder)
+    assert whole["status"] == "completed"
+    assert whole["test"] == result(finished)["test"]
+    assert [part["accuracy"] for part in whole["rounds"]] == [
+        part["accuracy"] for part in result(finished)["rounds"]
+    ]
+    again = fedward("simulate", "--resume", folder)
+    assert again.returncode == 0
+    assert "report:" in again.stdout
+
+
+def test_a_polite_stop_says_interrupted(
+    fedward: Fedward, tiny: Path, tmp_path: Path, cache: Path
+) -> None:
+    folder = tmp_path / "r"
+    process = subprocess.Popen(
+        command("simulate", "--config", tiny, "--rounds", "500", "--out", folder),
+        env={**os.environ, "FEDWARD_CACHE": str(cache)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    _wait_for_rounds(folder, 1)
+    process.send_signal(signal.SIGINT)
+    _, printed = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in printed
+    assert result(folder)["status"] == "interrupted"
+
+
+def _wait_for_rounds(folder: Path, count: int) -> None:
+    deadline = time.monotonic() + 120
+    metrics = folder / "metrics.jsonl"
+    while time.monotonic() < deadline:
+        if metrics.exists() and len(metrics.read_text().splitlines()) >= count:
+            return
+        time.sleep(0.02)
+    pytest.fail("the run did not get that far")
+
+
+def test_baselines_stand_beside_the_run(fedward: Fedward, tiny: Path, tmp_path: Path) -> None:
+    arguments = ("--config", tiny, "--rounds", "1", "--baselines", "all", "--epsilon", "20")
+    done = fedward("simulate", *arguments, "--out", tmp_path / "r")
+    assert done.returncode == 0, done.stderr
+    told = Result.model_validate(result(tmp_path / "r"))
+    assert told.baselines.pooled is not None
+    assert set(told.baselines.alone) == {h.name for h in told.hospitals}
+    assert told.privacy is not None
+    epsilons = [h.epsilon for h in told.hospitals]
+    assert all(e is not None and 15 < e <= 20 for e in epsilons)
+
+
+def test_evaluate_scores_a_finished_model(fedward: Fedward, finished: Path, tmp_path: Path) -> None:
+    csv = tmp_path / "faces.csv"
+    rows = [
+        f"{k},{' '.join(str((i * k) % 256) for i in range(2304))},PrivateTest" for k in range(7)
+    ]
+    csv.write_text("\n".join(["emotion,pixels,Usage", *rows]) + "\n")
+    done = fedward("evaluate", finished, "--data", csv, "--split", "PrivateTest", "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["split"] == "PrivateTest"
+    assert sum(map(sum, document["confusion"])) == 7
+    missing = fedward("evaluate", finished, "--data", csv, "--split", "PublicTest")
+    assert missing.returncode == 1
+    assert "has no PublicTest; it has PrivateTest" in missing.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("simulate", "fer"), "unknown recipe 'fer'"),
+        (("simulate", "fer-compact"), "--data PATH"),
+        (("simulate", "--model", "vgg99"), "training.model"),
+        (("simulate", "--data", "/nowhere/fer2013.csv"), "/nowhere/fer2013.csv"),
+        (("simulate", "--hospitals", "5000"), "hospitals"),
+        (("simulate", "--resume", "/nowhere"), "config.json is missing"),
+        (("simulate", "demo", "--resume", "/nowhere"), "give it alone"),
+        (("evaluate", "/nowhere", "--data", "x.csv"), "has no model"),
+        (("data", "check", "/nowhere"), "/nowhere"),
+    ],
+)
+def test_mistakes_are_one_line_and_a_non_zero_exit(
+    tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    new_run = arguments[0] == "simulate" and "--resume" not in arguments
+    extra = ("--out", str(tmp_path / "r")) if new_run else ()
+    done = CliRunner().invoke(main, [*arguments, *extra])
+    assert done.exit_code == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_an_existing_run_is_not_overwritten(fedward: Fedward, finished: Path, tiny: Path) -> None:
+    before = (finished / "result.json").read_bytes()
+    done = fedward("simulate", "--config", tiny, "--out", finished)
+    assert done.returncode == 1
+    assert "holds a run already" in done.stderr
+    assert (finished / "result.json").read_bytes() == before
