@@ -4,8 +4,6 @@ The names and shapes are the plain model's, also for a private twin, and no arra
 (Opacus's DPLSTM lists each of its tensors under two names in ``state_dict``).
 """
 
-import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +14,7 @@ from safetensors.numpy import load, save
 from torch import Tensor, nn
 
 from fedward.common.errors import ModelError, UpdateError
+from fedward.common.files import writing
 
 Arrays = dict[str, NDArray[np.float32]]
 
@@ -65,18 +64,15 @@ def check_like(arrays: Arrays, reference: Arrays) -> None:
 
 
 def save_arrays(path: Path, arrays: Arrays) -> None:
-    """Write a safetensors file; at any moment ``path`` holds the old file or the whole new one."""
-    document = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as out:
-        temporary = Path(out.name)
-        try:
-            out.write(document)
-            out.flush()
-            os.fsync(out.fileno())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+    """Write a safetensors file, whole or not at all.
+
+    Raises:
+        RunError: it cannot be written; ``path`` is as it was.
+    """
+    with writing(path) as temporary:
+        temporary.write_bytes(
+            save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+        )
 
 
 def read_arrays(path: Path) -> Arrays:

@@ -1,7 +1,5 @@
 """What is in a data set, and what of it will be left out: ``fedward data check``."""
 
-import os
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +11,9 @@ from rich.text import Text
 
 from fedward.common.config import Frozen
 from fedward.common.curate import Fate, blank, fates, identical_groups, label_table, split_table
-from fedward.common.errors import DataError
 from fedward.common.face_store import open_stored
 from fedward.common.faces import EMOTIONS, SIDE, SPLITS, FaceData, FaceSet
+from fedward.common.files import writing
 from fedward.common.raw_faces import Progress, RawFaces
 
 FACES_PER_EMOTION = 10
@@ -170,7 +168,7 @@ def contact_sheet(faces: FaceData, path: Path) -> None:
     A source without Training shows the first of its test splits.
 
     Raises:
-        DataError: if the file cannot be written.
+        RunError: if the file cannot be written.
     """
     shown = faces.training if len(faces.training) else next(iter(faces.tests.values()))
     step = SIDE * _SCALE + _GAP
@@ -184,25 +182,8 @@ def contact_sheet(faces: FaceData, path: Path) -> None:
         draw.text((_GAP, top + step // 3), f"{emotion}\n{len(rows):,}", fill=0, font=font)
         for column, row in enumerate(_spread(rows)):
             sheet.paste(_enlarged(shown, row), (_MARGIN + column * step, top))
-    _write_png(sheet, path)
-
-
-def _write_png(sheet: Image.Image, path: Path) -> None:
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with unfinished.open("wb") as stream:
-            sheet.save(stream, format="PNG")
-            stream.flush()
-            os.fsync(stream.fileno())
-        unfinished.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            unfinished.unlink()
-        raise DataError(
-            f"{path}: the contact sheet cannot be written ({error.strerror or error}); "
-            "name another folder, or free some space"
-        ) from None
+    with writing(path) as unfinished:
+        sheet.save(unfinished, format="PNG")
 
 
 def _spread(rows: NDArray[np.int64]) -> NDArray[np.int64]:

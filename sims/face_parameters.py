@@ -213,12 +213,12 @@ def draw_shots(count: int, rng: np.random.Generator) -> Shot:
         return values.astype(np.float32)
 
     return Shot(
-        shift_x=around(0, 0.09),
-        shift_y=around(0, 0.09),
-        rotation=around(0, 0.14),
-        scale=around(1.12, 0.09),
-        yaw=around(0, 0.5),
-        pitch=around(0, 0.5),
+        shift_x=around(0, 0.065),
+        shift_y=around(0, 0.065),
+        rotation=around(0, 0.10),
+        scale=around(1.12, 0.07),
+        yaw=around(0, 0.4),
+        pitch=around(0, 0.4),
         light_x=around(0, 0.22),
         light_y=around(-0.05, 0.15),
         gain=between(0.55, 1.05),
@@ -229,5 +229,5 @@ def draw_shots(count: int, rng: np.random.Generator) -> Shot:
         occluder_reach=between(0.35, 0.7),
         occluder_tone=between(0.1, 0.9),
         blur=between(0.0, 1.0),
-        noise=between(0.005, 0.045),
+        noise=between(0.005, 0.04),
     )
