@@ -52,6 +52,7 @@ def _network(
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
         label_smoothing=settings.label_smoothing,
+        calibrate=settings.calibrate,
         augment=settings.augment,
         resolution=order.resolution,
         expected_examples=site.size,

@@ -66,6 +66,8 @@ class TrainingConfig(Frozen):
         warmup: fraction of all rounds over which the rate rises linearly from a tenth.
         weight_decay: decoupled, on tensors with two or more dimensions.
         label_smoothing: as in Szegedy et al. 2016.
+        calibrate: add the log of a hospital's own label frequencies to its logits in training,
+            against label skew; not under privacy, since the frequencies are private.
         augment: random flip, shift, rotation and scale of every image.
         low_resolution: fraction of all rounds trained at 36x36 pixels (a cheaper start).
     """
@@ -80,6 +82,7 @@ class TrainingConfig(Frozen):
     warmup: Annotated[float, Field(ge=0, le=1)] = 0.0
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    calibrate: bool = False
     augment: bool = False
     low_resolution: Annotated[float, Field(ge=0, le=1)] = 0.0
 
@@ -146,6 +149,12 @@ class Study(Frozen):
     privacy: PrivacyConfig | None = None
     rounds: RoundsConfig = RoundsConfig()
     baselines: Literal["none", "pooled", "all"] = "none"
+
+    @model_validator(mode="after")
+    def _private_means_private(self) -> Self:
+        if self.privacy is not None and self.training.calibrate:
+            raise ValueError("training.calibrate uses private label frequencies: set it to false")
+        return self
 
 
 def parse_study(document: Mapping[str, Any]) -> Study:

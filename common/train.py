@@ -39,6 +39,11 @@ class FitPlan:
         learning_rate: constant over the call.
         weight_decay: decoupled (Loshchilov & Hutter 2019), on tensors of two or more dimensions.
         label_smoothing: as in Szegedy et al. 2016.
+        calibrate: add the log of the hospital's own label frequencies to the logits in training,
+            so that a hospital that sees little of an emotion does not unlearn it (logit
+            adjustment, Menon et al. 2021; federated: Zhang et al. 2022, "Federated Learning with
+            Label Distribution Skew via Logits Calibration"). Frequencies are private: not under
+            privacy.
         augment: a random view of every image, drawn anew for every step.
         resolution: side at which faces are trained on, in pixels.
         expected_examples: the hospital's public, declared size. Under privacy it stands wherever
@@ -53,6 +58,7 @@ class FitPlan:
     momentum: float = 0.0
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
+    calibrate: bool = False
     augment: bool = False
     resolution: int = SIDE
 
@@ -107,6 +113,9 @@ def fit(
         ModelError: inputs or labels cannot be trained on.
     """
     _check(inputs, labels, plan)
+    if plan.calibrate and privacy:
+        raise ModelError("label frequencies are private: switch calibrate off under privacy")
+    shift = _log_frequencies(labels, plan) if plan.calibrate else torch.zeros(())
     steps = 0
     with _dropout_from(batches), _optimizer(model.train(), plan, privacy, noise) as optimizer:
         for rows in _draws(len(labels), plan, batches, poisson=privacy is not None):
@@ -114,7 +123,7 @@ def fit(
             for part in parts:
                 optimizer.zero_grad()
                 if len(part):
-                    logits = model(_view(inputs[part], plan, batches))
+                    logits = model(_view(inputs[part], plan, batches)) + shift
                     torch.autograd.backward(
                         F.cross_entropy(logits, labels[part], label_smoothing=plan.label_smoothing)
                     )
@@ -138,6 +147,13 @@ def _draws(
         for _ in range(plan.epochs):
             order = torch.randperm(count, generator=generator)
             yield from torch.split(order, plan.batch_size or count)
+
+
+def _log_frequencies(labels: Tensor, plan: FitPlan) -> Tensor:
+    """Log of how often the loss's targets name each emotion here, (7,); none is minus infinity."""
+    smoothing = max(plan.label_smoothing, 0.02)
+    frequencies = torch.bincount(labels, minlength=len(EMOTIONS)) / len(labels)
+    return torch.log((1 - plan.label_smoothing) * frequencies + smoothing / len(EMOTIONS))
 
 
 def _view(images: Tensor, plan: FitPlan, generator: torch.Generator) -> Tensor:

@@ -194,6 +194,7 @@ def customised(
     elif epsilon is not None:
         privacy = document["privacy"] or PrivacyConfig(epsilon=1.0).model_dump()
         document["privacy"] = {**privacy, "epsilon": epsilon, "noise_multiplier": None}
+        document["training"]["calibrate"] = False  # it needs private label frequencies
     return check_study(parse_study(document))
 
 

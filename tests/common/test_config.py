@@ -29,6 +29,10 @@ def test_a_study_is_frozen() -> None:
         ({"name": "x", "privacy": {"epsilom": 3}}, r"'privacy.epsilom'; did you mean 'epsilon'"),
         ({"name": "x", "rounds": {"count": 0}}, "rounds.count: .*greater than or equal to 1"),
         ({"seed": 3}, "name: Field required"),
+        (
+            {"name": "x", "privacy": {"epsilon": 1}, "training": {"calibrate": True}},
+            "calibrate uses private label frequencies",
+        ),
         ({"name": "x", "privacy": {}}, "exactly one of epsilon and noise_multiplier"),
         ({"name": "x", "privacy": {"epsilon": 1, "noise_multiplier": 1}}, "exactly one of"),
         ({"name": "x", "training": {"learning_rate": float("nan")}}, "learning_rate"),

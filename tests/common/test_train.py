@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from fedward.common.arrays import to_arrays
 from fedward.common.errors import ModelError
@@ -234,3 +234,40 @@ def test_private_training_never_takes_its_noise_from_elsewhere():
     privacy = StepPrivacy(noise_multiplier=1.0, clipping_norm=1.0)
     with pytest.raises(ValueError, match="generator of its own"):
         fit(line(), inputs, labels, PLAN, privacy=privacy, batches=generator())
+
+
+def test_calibration_shifts_logits_by_the_hospitals_own_label_frequencies() -> None:
+    """With labels of one class alone, nothing is left to learn once the shift explains them."""
+
+    class Bias(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.bias = nn.Parameter(torch.zeros(7))
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            return self.bias.expand(len(inputs), 7)
+
+    inputs, labels = torch.zeros(70, 1, 48, 48), torch.zeros(70, dtype=torch.int64)
+    moved = {}
+    for calibrate in (False, True):
+        model = Bias()
+        plan = FitPlan(1, 0, "sgd", 1.0, 70, calibrate=calibrate)
+        fit(model, inputs, labels, plan, privacy=None, batches=torch.Generator().manual_seed(1))
+        moved[calibrate] = float(model.bias.detach().abs().max())
+    assert moved[False] == pytest.approx(6 / 7)
+    assert moved[True] < 0.03
+
+
+def test_calibration_is_refused_under_privacy() -> None:
+    plan = FitPlan(1, 2, "sgd", 1.0, 4, calibrate=True)
+    privacy = StepPrivacy(noise_multiplier=1.0, clipping_norm=1.0)
+    with pytest.raises(ModelError, match="frequencies are private"):
+        fit(
+            build("lstm", seed=0, private=True),
+            torch.zeros(4, 1, 48, 48),
+            torch.zeros(4, dtype=torch.int64),
+            plan,
+            privacy=privacy,
+            batches=torch.Generator().manual_seed(1),
+            noise=torch.Generator().manual_seed(2),
+        )
