@@ -5,7 +5,7 @@ without a loop. Lengths are in half image sides: the image spans -1 to 1, to the
 Grey levels run from 0 (black) to 1 (white).
 
 The spreads are chosen for a difficulty near that of real faces at the default size: a linear model
-on the pixels stays far below 60 %, a compact CNN passes 85 %, and more faces help it.
+on the pixels stays below 60 %, a compact CNN passes 85 %, and more faces help it.
 """
 
 from typing import NamedTuple
@@ -213,10 +213,10 @@ def draw_shots(count: int, rng: np.random.Generator) -> Shot:
         return values.astype(np.float32)
 
     return Shot(
-        shift_x=around(0, 0.065),
-        shift_y=around(0, 0.065),
-        rotation=around(0, 0.10),
-        scale=around(1.12, 0.07),
+        shift_x=around(0, 0.07),
+        shift_y=around(0, 0.07),
+        rotation=around(0, 0.11),
+        scale=around(1.12, 0.075),
         yaw=around(0, 0.4),
         pitch=around(0, 0.4),
         light_x=around(0, 0.22),
