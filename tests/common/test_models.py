@@ -102,3 +102,19 @@ def test_predictions_are_probabilities_that_do_not_mind_a_mirror_or_the_batch_si
 def test_no_faces_give_no_predictions():
     inputs = network_inputs("lstm", faces(0), cache=None)
     assert predict("lstm", build("lstm", seed=0), inputs).shape == (0, 7)
+
+
+def test_the_scattering_model_reads_features_and_minds_no_mirror(tmp_path):
+    shown = faces(3)
+    features = network_inputs("scatter", shown, cache=tmp_path)
+    assert features.dtype == torch.float32
+    assert torch.equal(features, network_inputs("scatter", shown, cache=tmp_path))
+    torch.testing.assert_close(features, network_inputs("scatter", shown, cache=None))
+    torch.testing.assert_close(
+        network_inputs("scatter", shown[:, :, ::-1].copy(), cache=None), features, atol=1e-4, rtol=0
+    )
+    model = build("scatter", seed=0)
+    answers = predict("scatter", model, features)
+    assert answers.shape == (3, 7)
+    np.testing.assert_allclose(answers.sum(1), 1, rtol=1e-5)
+    assert set(to_arrays(model)) == {"mean", "second_moment", "weight", "bias"}
