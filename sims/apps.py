@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,13 +17,14 @@ from flwr.serverapp import Grid, ServerApp
 
 from fedward.client.app import client_app as app_of
 from fedward.common.config import Study
+from fedward.common.errors import RunError
 from fedward.common.result import Result, RoundPart
 from fedward.server.evaluate import Examiner
 from fedward.server.rounds import Surroundings, conduct, reason_of
 from fedward.server.run_directory import RunDirectory
 from fedward.sims import engine
 from fedward.sims.chronicle import SimulationChronicle
-from fedward.sims.folders import default_folder, locked, study_to_resume
+from fedward.sims.folders import check_same_data, claim_new, default_folder, locked, study_to_resume
 from fedward.sims.progress import tell_plainly
 from fedward.sims.sites import (
     STUDY_VARIABLE,
@@ -32,6 +34,7 @@ from fedward.sims.sites import (
     study_of,
 )
 from fedward.sims.sources import cache_folder
+from fedward.sims.template import HOSPITAL_LOG_VARIABLE
 
 POLL_S = 0.02
 PATIENCE_S = 120.0  # the template process deals all faces before it answers
@@ -65,6 +68,7 @@ def simulate_on(grid: Grid, run: Run) -> Result:
     """
     dealt = consortium(run.study)
     directory = RunDirectory(run.folder)
+    check_same_data(run.folder, dealt.data.sha256)
     chronicle = SimulationChronicle(dealt, directory, run.began, run.tell)
     chronicle.write_config()
     around = Surroundings(POLL_S, PATIENCE_S, run.stopped, engine.busy_s)
@@ -73,7 +77,8 @@ def simulate_on(grid: Grid, run: Run) -> Result:
         chronicle.add_baselines(run.stopped)
         return chronicle.completed()
     except BaseException as error:
-        chronicle.stopped("interrupted" if run.stopped() else "failed", reason_of(error))
+        with suppress(RunError):  # a full disk: the last whole result.json stays
+            chronicle.stopped("interrupted" if run.stopped() else "failed", reason_of(error))
         raise
 
 
@@ -99,6 +104,9 @@ def main(grid: Grid, context: Context) -> None:
         os.environ[engine.WORKERS_VARIABLE] = str(workers)
     out = str(context.run_config.get("out", ""))
     folder = Path(resume or out or default_folder(study.name))
+    if not resume:
+        claim_new(folder)
+    os.environ.setdefault(HOSPITAL_LOG_VARIABLE, str((folder / "hospitals.log").absolute()))
     with locked(folder):
         simulate_on(grid, Run(study, folder, LOADED_AT, tell_plainly, lambda: False))
     print(f"report: {RunDirectory(folder).report}", file=sys.stderr, flush=True)

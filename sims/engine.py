@@ -35,7 +35,9 @@ busy = BusyLog()
 
 def worker_count() -> int:
     """How many hospitals train at a time: FEDWARD_WORKERS, or the cores of this process."""
-    return int(os.environ.get(WORKERS_VARIABLE, 0)) or len(os.sched_getaffinity(0))
+    allowed = getattr(os, "sched_getaffinity", None)  # Linux knows what the process may use
+    cores = len(allowed(0)) if allowed else os.cpu_count() or 1
+    return int(os.environ.get(WORKERS_VARIABLE, 0)) or cores
 
 
 def busy_s(start: float, end: float) -> float:

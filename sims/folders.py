@@ -4,7 +4,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from fedward.common.errors import RunError
 from fedward.server.run_directory import RunDirectory
 
 RUNS_VARIABLE = "FEDWARD_RUNS"
+LOCK = ".lock"
 
 
 def default_folder(name: str) -> Path:
@@ -34,14 +35,48 @@ def claim_new(folder: Path) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a run directory alone. Raises RunError when another process does."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
+    """Hold a run directory alone; one in which no run began is removed afterwards.
+
+    Raises:
+        RunError: when another process holds it, or it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / LOCK).open("w")
+    except OSError as error:
+        raise RunError(f"cannot write in {folder}: {error.strerror}") from None
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise RunError(f"{folder} is being written by another process") from None
-        yield
+        try:
+            yield
+        finally:
+            _discard_unbegun(folder)
+
+
+def _discard_unbegun(folder: Path) -> None:
+    """What fails before its configuration is written leaves nothing behind."""
+    if RunDirectory(folder).config.exists():
+        return
+    for name in (LOCK, "flower.log", "hospitals.log"):
+        (folder / name).unlink(missing_ok=True)
+    with suppress(OSError):  # it holds something of the user's
+        folder.rmdir()
+
+
+def check_same_data(folder: Path, sha256: str) -> None:
+    """Raises RunError when the run in this folder was begun on other data."""
+    try:
+        config = json.loads(RunDirectory(folder).config.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return
+    if config.get("data_sha256") != sha256:
+        raise RunError(
+            f"{folder} was begun on other data (sha256 {str(config.get('data_sha256'))[:12]}, now "
+            f"{sha256[:12]}): restore the data, or begin a new run"
+        )
 
 
 def study_to_resume(folder: Path) -> Study:

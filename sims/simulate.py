@@ -14,7 +14,7 @@ from fedward.common.errors import ConfigError, FedwardError, RunError
 from fedward.common.result import Result
 from fedward.sims.progress import Tell
 from fedward.sims.sources import open_source
-from fedward.sims.template import template
+from fedward.sims.template import HOSPITAL_LOG_VARIABLE, template
 
 NO_TELEMETRY = {
     "FLWR_TELEMETRY_ENABLED": "0",
@@ -66,7 +66,7 @@ def _environment(study: Study, folder: Path, workers: int, engine: str) -> Itera
     os.environ["FEDWARD_STUDY"] = study.model_dump_json()
     os.environ["FEDWARD_ENGINE"] = engine
     os.environ["FEDWARD_WORKERS"] = str(workers)
-    os.environ["FEDWARD_HOSPITAL_LOG"] = str((folder / "hospitals.log").absolute())
+    os.environ[HOSPITAL_LOG_VARIABLE] = str((folder / "hospitals.log").absolute())
     try:
         yield
     finally:

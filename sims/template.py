@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection
 from fedward.common.errors import RunError
 
 SPAN = struct.Struct("dd")  # start and end of a hospital's work, on the clock all processes share
+HOSPITAL_LOG_VARIABLE = "FEDWARD_HOSPITAL_LOG"
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 

@@ -35,9 +35,8 @@ from fedward.common.config import Study
 from fedward.common.errors import FedwardError
 from fedward.sims.apps import client_app
 from fedward.sims.sites import STUDY_VARIABLE, consortium
-from fedward.sims.template import SPAN
+from fedward.sims.template import HOSPITAL_LOG_VARIABLE, SPAN
 
-LOG_VARIABLE = "FEDWARD_HOSPITAL_LOG"
 _DIE_WITH_PARENT = 1  # prctl's PR_SET_PDEATHSIG
 
 
@@ -62,7 +61,7 @@ def main(control_fd: int) -> None:
 
 
 def _prepare() -> None:
-    path = os.environ.get(LOG_VARIABLE)
+    path = os.environ.get(HOSPITAL_LOG_VARIABLE)
     if path:
         logging.basicConfig(filename=path, format="%(asctime)s %(name)s: %(message)s")
     document = os.environ.get(STUDY_VARIABLE)

@@ -10,7 +10,7 @@ import pytest
 from fedward import __version__
 from fedward.common.config import Study
 from fedward.common.errors import RunError
-from fedward.sims.folders import claim_new, is_finished, locked, study_to_resume
+from fedward.sims.folders import check_same_data, claim_new, is_finished, locked, study_to_resume
 
 HOLD = """
 import sys, time
@@ -38,7 +38,28 @@ def test_another_process_keeps_its_run(tmp_path: Path) -> None:
             pass
         holder.kill()
     with locked(tmp_path):  # the kernel frees what a killed process held
+        (tmp_path / "config.json").write_text("{}")
+    assert tmp_path.exists()
+
+
+def test_a_run_that_never_began_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no data"), locked(tmp_path / "new"):
+        (tmp_path / "new" / "flower.log").write_text("")
+        raise RunError("no data")
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("keep")
+    with locked(tmp_path / "mine"):
         pass
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
+
+
+def test_other_data_cannot_finish_a_run(tmp_path: Path) -> None:
+    check_same_data(tmp_path, "abc")
+    (tmp_path / "config.json").write_text('{"data_sha256": "abc"}')
+    check_same_data(tmp_path, "abc")
+    with pytest.raises(RunError, match="begun on other data"):
+        check_same_data(tmp_path, "def")
 
 
 def test_resuming_needs_a_run_of_this_version(tmp_path: Path) -> None:
