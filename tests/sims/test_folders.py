@@ -43,7 +43,7 @@ def test_another_process_keeps_its_run(tmp_path: Path) -> None:
 
 
 def test_a_run_that_never_began_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="no data"), locked(tmp_path / "new"):
+    with pytest.raises(RunError, match="no data"), locked(tmp_path / "new"):  # noqa: PT012
         (tmp_path / "new" / "flower.log").write_text("")
         raise RunError("no data")
     assert not (tmp_path / "new").exists()
