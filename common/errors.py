@@ -6,6 +6,7 @@ FedwardError
 ├── ModelError     a model, or arrays that claim to belong to it, do not fit
 ├── UpdateError    a hospital's reply is refused
 └── RunError       a run cannot start, go on or be resumed
+    └── StoppedError   somebody asked it to stop
 
 A message says what is wrong, where, and what to do about it.
 """
@@ -33,3 +34,10 @@ class UpdateError(FedwardError):
 
 class RunError(FedwardError):
     """A run cannot start, go on or be resumed."""
+
+
+class StoppedError(RunError):
+    """Somebody asked the run to stop; it can be resumed."""
+
+    def __init__(self) -> None:
+        super().__init__("interrupted")

@@ -18,7 +18,7 @@ from flwr.serverapp import Grid
 
 from fedward import __version__
 from fedward.common.config import Study
-from fedward.common.errors import FedwardError, RunError, UpdateError
+from fedward.common.errors import FedwardError, RunError, StoppedError, UpdateError
 from fedward.common.messages import read_hello
 from fedward.common.noise import plan_noise
 from fedward.common.result import RoundPart, RoundSeconds
@@ -132,7 +132,7 @@ def _await_nodes(grid: Grid, count: int, around: Surroundings) -> list[int]:
     deadline = around.clock() + around.patience_s
     while len(nodes := list(grid.get_node_ids())) < count and around.clock() < deadline:
         if around.stopped():
-            raise RunError("interrupted")
+            raise StoppedError
         time.sleep(around.poll_s)
     return nodes
 

@@ -15,7 +15,7 @@ from flwr.serverapp.strategy import Strategy
 
 from fedward.common.arrays import Arrays
 from fedward.common.config import Study
-from fedward.common.errors import RunError, UpdateError
+from fedward.common.errors import RunError, StoppedError, UpdateError
 from fedward.common.messages import Hello, Order, Task, pack_orders, read_update
 from fedward.common.models import reads_features
 from fedward.common.noise import NoisePlan
@@ -228,7 +228,7 @@ def as_they_come(
     deadline = clock() + timeout_s
     while pending and clock() < deadline:
         if stopped():
-            raise RunError("interrupted")
+            raise StoppedError
         arrived = list(grid.pull_messages(pending))
         for reply in arrived:
             pending.discard(reply.metadata.reply_to_message_id)

@@ -20,7 +20,7 @@ from fedward import __version__
 from fedward.client.local import carry_out
 from fedward.client.site import Site
 from fedward.common.config import Study
-from fedward.common.errors import RunError
+from fedward.common.errors import RunError, StoppedError
 from fedward.common.messages import Hello
 from fedward.common.noise import plan_noise
 from fedward.common.result import Baselines, Score
@@ -81,7 +81,7 @@ def run_baselines(dealt: Consortium, workers: int, stopped: Callable[[], bool]) 
 
 def _in_process(document: Path, name: str, threads: int, stopped: Callable[[], bool]) -> Score:
     if stopped():
-        raise RunError("interrupted")
+        raise StoppedError
     process = subprocess.Popen(
         [sys.executable, "-m", "fedward.sims.baselines", str(document), name],
         stdout=subprocess.PIPE,
@@ -96,9 +96,9 @@ def _in_process(document: Path, name: str, threads: int, stopped: Callable[[], b
                 process.kill()
             continue
         if process.returncode != 0:
-            raise RunError(
-                "interrupted" if stopped() else f"baseline {name} failed; its error is above"
-            )
+            if stopped():
+                raise StoppedError
+            raise RunError(f"baseline {name} failed; its error is above")
         return Score.model_validate_json(printed)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from fedward import __version__
-from fedward.common.errors import ConfigError, FedwardError
+from fedward.common.errors import ConfigError, FedwardError, StoppedError
 
 BEGAN = time.monotonic()
 PATH = click.Path(path_type=Path)
@@ -28,7 +28,7 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except FedwardError as error:
             click.echo(f"fedward: {error}", err=True)
-            ctx.exit(130 if str(error) == "interrupted" else 1)
+            ctx.exit(130 if isinstance(error, StoppedError) else 1)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -111,8 +111,12 @@ def simulate(
     from fedward.sims.progress import progress
     from fedward.sims.simulate import simulate as run
 
-    with locked(folder), progress(quiet=quiet or as_json) as tell:
-        run(study, folder, workers=workers, engine=engine, began=BEGAN, tell=tell)
+    try:
+        with locked(folder), progress(quiet=quiet or as_json) as tell:
+            run(study, folder, workers=workers, engine=engine, began=BEGAN, tell=tell)
+    except StoppedError:
+        click.echo(f"`fedward simulate --resume {folder}` goes on where it stops here", err=True)
+        raise
     _print_result(folder, as_json)
 
 
