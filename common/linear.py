@@ -20,15 +20,15 @@ from fedward.common.scattering import FEATURES
 from fedward.common.train import StepPrivacy
 
 CLASSES = len(EMOTIONS)
-BIAS_SCALE = 0.3  # the constant input of the bias, beside features of unit length
-VARIANCE_FLOOR = 0.1  # of the mean variance: no feature is stretched more than about threefold
+BIAS_SCALE = 0.1  # the constant input of the bias, beside features of unit length
+VARIANCE_FLOOR = 0.5  # of the mean variance: what noisy moments fall short of
 ROUNDING = 1e-5  # margin below every clipping norm, for float32 sums
 CHUNK = 256  # rows at a time
 
-# Bounds of one image's features and of their squares, as L2 norms. Public: they come from drawn
-# faces (sims/synthetic.py), not from patients; an image beyond them is scaled down to them.
-FEATURE_BOUND = 36.0
-SQUARE_BOUND = 36.0
+# Bounds of one image's features and of their squares, as L2 norms: about 1.3 and 1.7 times the
+# medians over drawn faces (sims/synthetic.py), so public. An image beyond is scaled down to them.
+FEATURE_BOUND = 70.0
+SQUARE_BOUND = 150.0
 
 
 class ScatterHead(nn.Module):
@@ -51,15 +51,15 @@ class ScatterHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Logits (n, 7) of features (n, FEATURES)."""
-        units = unit_rows(features, self.mean, inverse_spread(self.mean, self.second_moment))
+        units = unit_rows(features, self.mean, feature_scale(self.mean, self.second_moment))
         return units @ self.weight.T + BIAS_SCALE * self.bias
 
 
-def inverse_spread(mean: Tensor, second_moment: Tensor) -> Tensor:
-    """One over the standard deviation of every feature, safe for noisy moments; (FEATURES,)."""
+def feature_scale(mean: Tensor, second_moment: Tensor) -> Tensor:
+    """Scale of every feature, halfway to unit spread, safe for noisy moments; (FEATURES,)."""
     variance = (second_moment - mean.square()).clamp_min(0)
     floor = (VARIANCE_FLOOR * variance.mean()).clamp_min(1e-12)
-    return torch.maximum(variance, floor).rsqrt()
+    return torch.maximum(variance, floor).pow(-0.25)
 
 
 def unit_rows(features: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
@@ -128,7 +128,7 @@ def noisy_gradient(
         Gradients of weight (7, FEATURES) and bias (7,).
     """
     total = torch.zeros(CLASSES, features.shape[1] + 1, dtype=torch.float64)
-    mean, scale = head.mean, inverse_spread(head.mean, head.second_moment)
+    mean, scale = head.mean, feature_scale(head.mean, head.second_moment)
     clip = None if privacy is None else privacy.clipping_norm
     with torch.inference_mode():
         for rows, codes in zip(_chunks(features), _chunks(labels), strict=True):

@@ -17,7 +17,7 @@ from fedward.common.linear import (
     FEATURE_BOUND,
     SQUARE_BOUND,
     ScatterHead,
-    inverse_spread,
+    feature_scale,
     noisy_gradient,
     noisy_moments,
     unit_rows,
@@ -54,15 +54,16 @@ def joint_norm(weight: Tensor, bias: Tensor) -> float:
 
 def test_forward_on_numbers_worked_out_by_hand() -> None:
     head = a_head(width=2)
-    head.mean, head.second_moment = torch.tensor([1.0, 2.0]), torch.tensor([2.0, 8.0])
+    head.mean, head.second_moment = torch.tensor([1.0, 2.0]), torch.tensor([2.0, 20.0])
     with torch.no_grad():
         head.weight.zero_()
         head.weight[3] = torch.tensor([10.0, 1.0])
         head.bias.copy_(torch.arange(7.0))
-    # deviations 1 and 2: (4, 10) -> (3, 8) -> (3, 4) -> (0.6, 0.8)
-    logits = head(torch.tensor([[4.0, 10.0]]))
+    # variances 1 (raised to 4.25, half the mean) and 16: (9, 10) -> (8, 8)
+    first, second = 8 / 4.25**0.25, 8 / 16**0.25
+    logits = head(torch.tensor([[9.0, 10.0]]))
     expected = BIAS_SCALE * torch.arange(7.0)
-    expected[3] += 6.8
+    expected[3] += (10 * first + second) / math.hypot(first, second)
     assert torch.allclose(logits, expected[None])
 
 
@@ -83,9 +84,9 @@ def test_a_new_head_and_noisy_moments_give_finite_logits() -> None:
     head = a_head()
     head.second_moment = head.second_moment - 1.0  # far below the squared mean in places
     assert torch.isfinite(head(features)).all()
-    spread = 1 / inverse_spread(head.mean, head.second_moment)
     variance = (head.second_moment - head.mean.square()).clamp_min(0)
-    assert float(spread.min()) >= math.sqrt(0.0999 * float(variance.mean()))
+    scale = feature_scale(head.mean, head.second_moment)
+    assert float(scale.max()) == pytest.approx((0.5 * float(variance.mean())) ** -0.25)
 
 
 def test_exact_gradient_is_autograds() -> None:

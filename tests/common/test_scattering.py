@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -54,8 +55,20 @@ def test_brightness_and_contrast_do_not_matter() -> None:
 
 
 def test_a_blank_image_has_neither_edges_nor_waves() -> None:
-    blank = extract(np.full((1, 48, 48), 9, np.uint8))
-    assert np.abs(blank).max() < 0.1
+    pixels = scattering.standardised(np.full((1, 48, 48), 9, np.uint8))
+    blocks = [*scattering._scattering(pixels), *scattering._hog(pixels)]
+    assert max(float(block.abs().max()) for block in blocks) < 0.1
+    assert [tuple(block.shape[1:]) for block in blocks] == [
+        (block.channels, block.side, block.side) for block in scattering.BLOCKS
+    ]
+
+
+def test_the_middle_of_the_face_weighs_more_than_its_corner() -> None:
+    weights = scattering._spatial_weights(12)
+    assert weights.shape == (12, 6)
+    assert torch.allclose(weights, weights.flip(0))
+    assert float(weights.max()) == pytest.approx(float(weights[5, 5]))
+    assert float(weights.min()) == pytest.approx(float(weights[0, 0]))
 
 
 def test_stripes_excite_the_filters_across_them() -> None:
