@@ -9,6 +9,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -67,10 +68,20 @@ def _size(examples: int) -> int:
 
 def _is_whole(path: Path, examples: int) -> bool:
     """Whether the file is there, has the right length, and its digest agrees."""
-    if not path.is_file() or path.stat().st_size != _size(examples):
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
         return False
+    size = _size(examples)
+    return status.st_size == size and _digest_agrees(path, size, status.st_ino, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=1024)
+def _digest_agrees(path: Path, size: int, inode: int, modified_ns: int) -> bool:
+    """Whether the file ends in the digest of the rest. A file that did not change is read once
+    per process, not once per round."""
     digest = hashlib.sha256()
-    left = _size(examples) - _DIGEST_BYTES
+    left = size - _DIGEST_BYTES
     with path.open("rb") as file:
         while left:
             block = file.read(min(_READ, left))
