@@ -9,7 +9,7 @@ import torch
 
 from fedward.client.site import Site
 from fedward.common.arrays import Arrays, load_arrays, to_arrays
-from fedward.common.linear import ScatterHead, noisy_gradient, noisy_moments
+from fedward.common.linear import ScatterHead, noisy_gradient, noisy_mean
 from fedward.common.messages import Order, Update
 from fedward.common.models import build, network_inputs
 from fedward.common.seeds import torch_generator
@@ -70,13 +70,12 @@ def _linear(
     size: int,
     noise: torch.Generator,
 ) -> Arrays:
-    """Feature moments in the statistics round, full-batch gradient steps in all others."""
+    """The mean of the features in the statistics round, full-batch gradient steps in all others."""
     if order.task == "statistics":
-        mean, second_moment = noisy_moments(
+        mean = noisy_mean(
             features, declared=size, noise_multiplier=order.noise_multiplier, noise=noise
         )
         head.mean.add_(mean)
-        head.second_moment.add_(second_moment)
     else:
         for _ in range(order.training.epochs):
             weight, bias = noisy_gradient(

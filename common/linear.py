@@ -1,6 +1,6 @@
 """A linear head on fixed features, and what a hospital computes for it under privacy.
 
-Softmax regression on standardised features of unit length, trained by full-batch gradient descent:
+Softmax regression on centred features of unit length, trained by full-batch gradient descent:
 one image's gradient is an outer product, so its norm is known in closed form and clipping costs
 nothing (Goodfellow 2015, "Efficient per-example gradient computations"); the noise is added once to
 the sum (Abadi et al. 2016, "Deep Learning with Differential Privacy", with batches of everything).
@@ -21,88 +21,70 @@ from fedward.common.train import StepPrivacy
 
 CLASSES = len(EMOTIONS)
 BIAS_SCALE = 0.1  # the constant input of the bias, beside features of unit length
-VARIANCE_FLOOR = 0.5  # of the mean variance: what noisy moments fall short of
 ROUNDING = 1e-5  # margin below every clipping norm, for float32 sums
 CHUNK = 256  # rows at a time
 
-# Bounds of one image's features and of their squares, as L2 norms: about 1.3 and 1.7 times the
-# medians over drawn faces (sims/synthetic.py), so public. An image beyond is scaled down to them.
+# Bound of one image's features, as an L2 norm: about 1.3 times the median over drawn faces
+# (sims/synthetic.py), so public. An image beyond it is scaled down to it.
 FEATURE_BOUND = 70.0
-SQUARE_BOUND = 150.0
 
 
 class ScatterHead(nn.Module):
     """Logits from scattering features, (n, FEATURES) -> (n, 7).
 
-    All of its state travels: the buffers ``mean`` and ``second_moment`` of the features, which
-    may carry noise, and the parameters ``weight`` (7, FEATURES) and ``bias`` (7,). It starts at
-    zero, so that the first round's change of the buffers is what the hospitals measured.
+    All of its state travels: the buffer ``mean`` of the features, which may carry noise, and the
+    parameters ``weight`` (7, FEATURES) and ``bias`` (7,). It starts at zero, so that the first
+    round's change of the mean is what the hospitals measured. No spread is measured: features come
+    with public gains (common/scattering.py), and dividing by a noisy spread costs accuracy.
     """
 
     mean: Tensor
-    second_moment: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(FEATURES))
-        self.register_buffer("second_moment", torch.zeros(FEATURES))
         self.weight = nn.Parameter(torch.zeros(CLASSES, FEATURES))
         self.bias = nn.Parameter(torch.zeros(CLASSES))
 
     def forward(self, features: Tensor) -> Tensor:
         """Logits (n, 7) of features (n, FEATURES)."""
-        units = unit_rows(features, self.mean, feature_scale(self.mean, self.second_moment))
+        units = unit_rows(features, self.mean)
         return units @ self.weight.T + BIAS_SCALE * self.bias
 
 
-def feature_scale(mean: Tensor, second_moment: Tensor) -> Tensor:
-    """Scale of every feature, halfway to unit spread, safe for noisy moments; (FEATURES,)."""
-    variance = (second_moment - mean.square()).clamp_min(0)
-    floor = (VARIANCE_FLOOR * variance.mean()).clamp_min(1e-12)
-    return torch.maximum(variance, floor).pow(-0.25)
-
-
-def unit_rows(features: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
-    """Standardised features of unit length, (n, d); a row that is not finite becomes zero."""
-    rows = (features - mean) * scale
+def unit_rows(features: Tensor, mean: Tensor) -> Tensor:
+    """Centred features of unit length, (n, d); a row that is not finite becomes zero."""
+    rows = features - mean
     norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
     sound = torch.isfinite(norms)
     return torch.where(sound, rows, 0) / torch.where(sound, norms, 1).clamp_min(1e-6)
 
 
-def noisy_moments(
+def noisy_mean(
     features: Tensor,
     *,
     declared: int,
     noise_multiplier: float | None,
     noise: torch.Generator | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Mean and second moment of a hospital's features (n, d), by one Gaussian mechanism.
+) -> Tensor:
+    """Mean of a hospital's features (n, d), by the Gaussian mechanism; (d,).
 
-    An image adds its features over FEATURE_BOUND and their squares over SQUARE_BOUND, each clipped
-    to length sqrt(1/2): together it adds at most 1. A row that is not finite adds nothing.
+    An image adds its features, scaled down to FEATURE_BOUND where they are longer. A row that is
+    not finite adds nothing.
 
     Args:
         features: one row per image.
-        declared: the hospital's public size, which sums are divided by.
-        noise_multiplier: noise standard deviation per clipping norm; None gives exact moments.
+        declared: the hospital's public size, which the sum is divided by.
+        noise_multiplier: noise standard deviation per FEATURE_BOUND; None gives the exact mean.
         noise: randomness of the noise, needed under privacy alone.
-
-    Returns:
-        Mean (d,) and second moment (d,).
     """
-    total = torch.zeros(2, features.shape[1], dtype=torch.float64)
+    total = torch.zeros(features.shape[1], dtype=torch.float64)
     for rows in _chunks(features):
-        rows = torch.where(torch.isfinite(rows.square()).all(1, keepdim=True), rows, 0)
-        squares = rows.square()
-        if noise_multiplier is not None:
-            rows, squares = _within(rows, FEATURE_BOUND), _within(squares, SQUARE_BOUND)
-        total += torch.stack([rows.sum(0), squares.sum(0)])
+        rows = torch.where(torch.isfinite(rows.square().sum(1, keepdim=True)), rows, 0)
+        total += (rows if noise_multiplier is None else _within(rows, FEATURE_BOUND)).sum(0)
     if noise_multiplier is not None:
-        bounds = math.sqrt(2) * torch.tensor([[FEATURE_BOUND], [SQUARE_BOUND]]).double()
-        total += bounds * _gaussian(total.shape, noise_multiplier, noise)
-    mean, second_moment = (total / declared).float()
-    return mean, second_moment
+        total += _gaussian(total.shape, noise_multiplier * FEATURE_BOUND, noise)
+    return (total / declared).float()
 
 
 def noisy_gradient(
@@ -128,11 +110,10 @@ def noisy_gradient(
         Gradients of weight (7, FEATURES) and bias (7,).
     """
     total = torch.zeros(CLASSES, features.shape[1] + 1, dtype=torch.float64)
-    mean, scale = head.mean, feature_scale(head.mean, head.second_moment)
     clip = None if privacy is None else privacy.clipping_norm
     with torch.inference_mode():
         for rows, codes in zip(_chunks(features), _chunks(labels), strict=True):
-            units = unit_rows(rows, mean, scale)
+            units = unit_rows(rows, head.mean)
             logits = units @ head.weight.T + BIAS_SCALE * head.bias
             errors = clipped_errors(logits, units, codes, clip)
             total[:, :-1] += errors.T @ units
@@ -167,9 +148,8 @@ def _chunks(rows: Tensor) -> Iterator[Tensor]:
 
 
 def _within(rows: Tensor, bound: float) -> Tensor:
-    """Rows scaled down to this L2 norm where they are longer."""
+    """Finite rows, scaled down to this L2 norm where they are longer."""
     norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
-    norms = torch.where(torch.isfinite(norms), norms, math.inf)
     bound = bound * (1 - ROUNDING)
     return rows * (bound / norms.clamp_min(bound))
 

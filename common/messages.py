@@ -49,7 +49,7 @@ class Order:
 
     Attributes:
         round: from 1.
-        task: "train", or "statistics" for the means and second moments of fixed features.
+        task: "train", or "statistics" for the mean of fixed features.
         arrays: the global model.
         training: the study's training settings.
         learning_rate: of this round, after the schedule.

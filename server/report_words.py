@@ -216,7 +216,7 @@ def departures(result: Result, study: Study) -> list[tuple[str, str]]:
     form = "clipped and noised before it left" if result.privacy else "exact, without noise"
     items = [("Once", "Its name, its rounded number of images and its version of Fedward.")]
     if _has_features(study):
-        items.append(("In round 1", f"Means and second moments of its image features, {form}."))
+        items.append(("In round 1", f"The mean of its image features, {form}."))
     items.append(
         (
             "In each later round" if _has_features(study) else "In each round",

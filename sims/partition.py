@@ -25,7 +25,7 @@ from fedward.common.seeds import numpy_generator
 from fedward.sims.cameras import camera_named
 
 FEWEST = 10
-"""Training images that every hospital gets at least: below that neither feature moments nor a
+"""Training images that every hospital gets at least: below that neither a feature mean nor a
 private gradient say anything, and an empty hospital could not take part at all."""
 
 Rows = NDArray[np.int64]

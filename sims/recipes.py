@@ -88,13 +88,14 @@ def fer_lstm() -> Study:
         training=TrainingConfig(
             model="lstm",
             epochs=2,
-            batch_size=64,
+            batch_size=32,
             learning_rate=2e-3,
             schedule="cosine",
+            weight_decay=0.01,
             label_smoothing=0.1,
-            augment=True,
+            calibrate=True,
         ),
-        rounds=RoundsConfig(count=20, average_from=0.8),
+        rounds=RoundsConfig(count=13, average_from=0.7),
     )
 
 
@@ -102,29 +103,27 @@ def _fer_private(epsilon: float, rounds: int, learning_rate: float) -> Study:
     return Study(
         name=f"fer-private-{epsilon:g}",
         hospitals=FER_HOSPITALS,
-        training=TrainingConfig(
-            model="scatter", epochs=1, batch_size=0, learning_rate=learning_rate
+        training=TrainingConfig(model="scatter", batch_size=0, learning_rate=learning_rate),
+        privacy=PrivacyConfig(
+            epsilon=epsilon, delta=1e-5, clipping_norm=0.5, statistics_share=0.03
         ),
-        privacy=PrivacyConfig(epsilon=epsilon, delta=1e-5, clipping_norm=0.5),
-        rounds=RoundsConfig(
-            count=rounds, server_momentum=0.9, server_schedule="cosine", average_from=0.5
-        ),
+        rounds=RoundsConfig(count=rounds, server_momentum=0.9, average_from=0.8),
     )
 
 
 def fer_private_8() -> Study:
     """Ten unequal hospitals, FER-2013, epsilon 8 at every hospital, scattering features."""
-    return _fer_private(8.0, 31, 200.0)
+    return _fer_private(8.0, 46, 60.0)
 
 
 def fer_private_3() -> Study:
     """As fer-private-8, with epsilon 3."""
-    return _fer_private(3.0, 21, 150.0)
+    return _fer_private(3.0, 20, 80.0)
 
 
 def fer_private_1() -> Study:
     """As fer-private-8, with epsilon 1."""
-    return _fer_private(1.0, 11, 100.0)
+    return _fer_private(1.0, 12, 80.0)
 
 
 RECIPES: Mapping[str, Callable[[], Study]] = {

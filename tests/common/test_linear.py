@@ -1,4 +1,4 @@
-"""The linear head: forward, clipped gradients, noisy moments; adversarial rows."""
+"""The linear head: forward, clipped gradients, noisy mean; adversarial rows."""
 
 import math
 
@@ -15,11 +15,9 @@ from fedward.common.linear import (
     CHUNK,
     CLASSES,
     FEATURE_BOUND,
-    SQUARE_BOUND,
     ScatterHead,
-    feature_scale,
     noisy_gradient,
-    noisy_moments,
+    noisy_mean,
     unit_rows,
 )
 from fedward.common.scattering import FEATURES
@@ -36,7 +34,6 @@ def a_head(seed: int = 0, width: int = FEATURES) -> ScatterHead:
     """A head with statistics and weights as they are in the middle of a training."""
     head, g = ScatterHead(), generator(seed)
     head.mean = torch.rand(width, generator=g)
-    head.second_moment = head.mean.square() + torch.rand(width, generator=g) + 0.1
     head.weight = torch.nn.Parameter(torch.randn(CLASSES, width, generator=g))
     head.bias = torch.nn.Parameter(torch.randn(CLASSES, generator=g))
     return head
@@ -54,16 +51,15 @@ def joint_norm(weight: Tensor, bias: Tensor) -> float:
 
 def test_forward_on_numbers_worked_out_by_hand() -> None:
     head = a_head(width=2)
-    head.mean, head.second_moment = torch.tensor([1.0, 2.0]), torch.tensor([2.0, 20.0])
+    head.mean = torch.tensor([1.0, 2.0])
     with torch.no_grad():
         head.weight.zero_()
         head.weight[3] = torch.tensor([10.0, 1.0])
         head.bias.copy_(torch.arange(7.0))
-    # variances 1 (raised to 4.25, half the mean) and 16: (9, 10) -> (8, 8)
-    first, second = 8 / 4.25**0.25, 8 / 16**0.25
-    logits = head(torch.tensor([[9.0, 10.0]]))
+    # (4, 6) -> (3, 4) -> (0.6, 0.8)
+    logits = head(torch.tensor([[4.0, 6.0]]))
     expected = BIAS_SCALE * torch.arange(7.0)
-    expected[3] += (10 * first + second) / math.hypot(first, second)
+    expected[3] += 6.8
     assert torch.allclose(logits, expected[None])
 
 
@@ -71,22 +67,14 @@ def test_state_that_travels() -> None:
     shapes = {name: tuple(tensor.shape) for name, tensor in ScatterHead().state_dict().items()}
     assert shapes == {
         "mean": (FEATURES,),
-        "second_moment": (FEATURES,),
         "weight": (7, FEATURES),
         "bias": (7,),
     }
 
 
-def test_a_new_head_and_noisy_moments_give_finite_logits() -> None:
+def test_a_new_head_knows_nothing() -> None:
     features, _ = some(4)
-    head = ScatterHead()
-    assert torch.equal(head(features), torch.zeros(4, 7))
-    head = a_head()
-    head.second_moment = head.second_moment - 1.0  # far below the squared mean in places
-    assert torch.isfinite(head(features)).all()
-    variance = (head.second_moment - head.mean.square()).clamp_min(0)
-    scale = feature_scale(head.mean, head.second_moment)
-    assert float(scale.max()) == pytest.approx((0.5 * float(variance.mean())) ** -0.25)
+    assert torch.equal(ScatterHead()(features), torch.zeros(4, 7))
 
 
 def test_exact_gradient_is_autograds() -> None:
@@ -151,9 +139,9 @@ def test_rows_that_are_not_finite_add_nothing() -> None:
         head, poisoned, torch.cat([labels, labels[:3]]), declared=6, privacy=None
     )
     assert all(torch.allclose(a, b, atol=1e-7) for a, b in zip(clean, dirty, strict=True))
-    exact = noisy_moments(features, declared=6, noise_multiplier=None)
-    same = noisy_moments(poisoned, declared=6, noise_multiplier=None)
-    assert all(torch.allclose(a, b) for a, b in zip(exact, same, strict=True))
+    exact = noisy_mean(features, declared=6, noise_multiplier=None)
+    same = noisy_mean(poisoned, declared=6, noise_multiplier=None)
+    assert torch.allclose(exact, same)
 
 
 def test_no_images_still_give_noise() -> None:
@@ -163,9 +151,8 @@ def test_no_images_still_give_noise() -> None:
         a_head(width=20), nothing, labels, declared=10, privacy=privacy, noise=generator()
     )
     assert joint_norm(weight, bias) > 0
-    mean, second = noisy_moments(nothing, declared=10, noise_multiplier=1.0, noise=generator())
+    mean = noisy_mean(nothing, declared=10, noise_multiplier=1.0, noise=generator())
     assert float(mean.abs().min()) > 0
-    assert float(second.abs().min()) > 0
 
 
 def test_noise_has_its_deviation_and_its_own_seed() -> None:
@@ -183,11 +170,10 @@ def test_noise_has_its_deviation_and_its_own_seed() -> None:
     assert torch.equal(gradient(1), gradient(1))
 
 
-def test_exact_moments() -> None:
+def test_exact_mean_over_a_public_size() -> None:
     features = torch.tensor([[1.0, -2.0], [3.0, 4.0]])
-    mean, second = noisy_moments(features, declared=2, noise_multiplier=None)
-    assert mean.tolist() == [2.0, 1.0]
-    assert second.tolist() == [5.0, 10.0]
+    assert noisy_mean(features, declared=2, noise_multiplier=None).tolist() == [2.0, 1.0]
+    assert noisy_mean(features, declared=4, noise_multiplier=None).tolist() == [1.0, 0.5]
 
 
 @given(
@@ -196,26 +182,22 @@ def test_exact_moments() -> None:
     poison=st.sampled_from([None, math.nan, math.inf, 3e38]),
 )
 @settings(max_examples=100, deadline=None)
-def test_no_image_moves_the_moments_by_more_than_the_sensitivity(
+def test_no_image_moves_the_mean_by_more_than_the_bound(
     magnitude: float, seed: int, poison: float | None
 ) -> None:
     features = torch.randn(1, 60, generator=generator(seed)) * 10**magnitude
     if poison is not None:
         features[0, 7] = poison
-    mean, second = noisy_moments(
-        features, declared=1, noise_multiplier=TINY_NOISE, noise=generator()
-    )
-    scaled = torch.cat([mean / FEATURE_BOUND, second / SQUARE_BOUND]) / math.sqrt(2)
-    assert float(scaled.double().norm()) <= 1 + 1e-6
+    mean = noisy_mean(features, declared=1, noise_multiplier=TINY_NOISE, noise=generator())
+    assert float(mean.double().norm()) <= FEATURE_BOUND * (1 + 1e-6)
 
 
-def test_moment_noise_has_its_deviation() -> None:
+def test_noise_of_the_mean_has_its_deviation() -> None:
     features, _ = some(2)
-    first = noisy_moments(features, declared=50, noise_multiplier=4.0, noise=generator(1))
-    second = noisy_moments(features, declared=50, noise_multiplier=4.0, noise=generator(2))
-    for a, b, bound in zip(first, second, (FEATURE_BOUND, SQUARE_BOUND), strict=True):
-        expected = math.sqrt(2) * math.sqrt(2) * bound * 4 / 50
-        assert float((a - b).std()) == pytest.approx(expected, rel=0.04)
+    first = noisy_mean(features, declared=50, noise_multiplier=4.0, noise=generator(1))
+    second = noisy_mean(features, declared=50, noise_multiplier=4.0, noise=generator(2))
+    expected = math.sqrt(2) * FEATURE_BOUND * 4 / 50
+    assert float((first - second).std()) == pytest.approx(expected, rel=0.04)
 
 
 def test_privacy_without_noise_is_refused() -> None:
@@ -227,7 +209,7 @@ def test_privacy_without_noise_is_refused() -> None:
                 a_head(width=20), features, labels, declared=2, privacy=privacy, noise=source
             )
         with pytest.raises(ConfigError, match="noise"):
-            noisy_moments(features, declared=2, noise_multiplier=sigma, noise=source)
+            noisy_mean(features, declared=2, noise_multiplier=sigma, noise=source)
 
 
 def test_the_head_learns_two_separable_classes() -> None:
@@ -236,7 +218,7 @@ def test_the_head_learns_two_separable_classes() -> None:
     features = torch.from_numpy(rng.normal(size=(400, 30)).astype(np.float32))
     features[:, :5] += 2.0 * labels[:, None]
     head = a_head(width=30)
-    head.mean, head.second_moment = noisy_moments(features, declared=400, noise_multiplier=None)
+    head.mean = noisy_mean(features, declared=400, noise_multiplier=None)
     with torch.no_grad():
         head.weight.zero_()
         head.bias.zero_()
@@ -254,6 +236,6 @@ def test_the_head_learns_two_separable_classes() -> None:
 def test_unit_rows_have_length_one_or_zero() -> None:
     features, _ = some(5, width=10)
     features[2] = math.nan
-    rows = unit_rows(features, torch.zeros(10), torch.ones(10))
+    rows = unit_rows(features, torch.zeros(10))
     norms = rows.norm(dim=1)
     assert torch.allclose(norms, torch.tensor([1.0, 1.0, 0.0, 1.0, 1.0]))

@@ -117,4 +117,4 @@ def test_the_scattering_model_reads_features_and_minds_no_mirror(tmp_path):
     answers = predict("scatter", model, features)
     assert answers.shape == (3, 7)
     np.testing.assert_allclose(answers.sum(1), 1, rtol=1e-5)
-    assert set(to_arrays(model)) == {"mean", "second_moment", "weight", "bias"}
+    assert set(to_arrays(model)) == {"mean", "weight", "bias"}

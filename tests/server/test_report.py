@@ -94,7 +94,7 @@ def test_a_private_run_tells_what_an_officer_asks(made_result: Make) -> None:
         "1 update was refused",
         "Pooled 56.1%",
         "hospital-10 alone 37.5%",
-        "Means and second moments of its image features, clipped and noised",
+        "The mean of its image features, clipped and noised",
         result.data.sha256,
         "Seed 0",
         "12 min 34 s",
