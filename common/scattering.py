@@ -78,7 +78,7 @@ def extract(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     features = np.empty((len(images), FEATURES), np.float32)
     with torch.inference_mode():
         for start in range(0, len(images), CHUNK):
-            pixels = standardised(np.ascontiguousarray(images[start : start + CHUNK]))
+            pixels = standardised(images[start : start + CHUNK])
             blocks = [*_scattering(pixels), *_hog(pixels)]
             halves = torch.cat([_left_half(b).flatten(1) for b in blocks], 1)
             features[start : start + CHUNK] = ((halves - _CENTRE) * _GAIN).numpy()
@@ -87,7 +87,7 @@ def extract(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 def standardised(images: NDArray[np.uint8]) -> Tensor:
     """Per-image zero mean and unit spread (floor 8 grey levels), clipped to +-3; (n, 1, 48, 48)."""
-    pixels = torch.from_numpy(images).to(torch.float32)[:, None]
+    pixels = torch.from_numpy(images.astype(np.float32))[:, None]
     spread, mean = torch.std_mean(pixels, (1, 2, 3), keepdim=True)
     return ((pixels - mean) / spread.clamp_min(8.0)).clamp(-3.0, 3.0)
 

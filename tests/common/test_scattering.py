@@ -86,6 +86,15 @@ def test_the_gabor_bank_ignores_flat_areas() -> None:
     assert bank.square().sum((1, 2, 3)).reshape(-1, 2).sum(1).numpy() == pytest.approx(1)
 
 
+def test_read_only_and_mirrored_views_are_fine() -> None:
+    images = some_images(4, 3)
+    expected = extract(images)
+    view = np.ascontiguousarray(images[:, :, ::-1])[:, :, ::-1]
+    images.setflags(write=False)
+    assert np.array_equal(extract(images), expected)
+    assert np.array_equal(extract(view), expected)
+
+
 @pytest.mark.parametrize(
     "images",
     [
