@@ -150,8 +150,8 @@ def _chunks(rows: Tensor) -> Iterator[Tensor]:
 def _within(rows: Tensor, bound: float) -> Tensor:
     """Finite rows, scaled down to this L2 norm where they are longer."""
     norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
-    bound = bound * (1 - ROUNDING)
-    return rows * (bound / norms.clamp_min(bound))
+    scale: Tensor = bound * (1 - ROUNDING) / norms.clamp_min(bound * (1 - ROUNDING))
+    return rows * scale
 
 
 def _gaussian(shape: torch.Size, deviation: float, noise: torch.Generator | None) -> Tensor:
