@@ -30,20 +30,23 @@ def demo() -> Study:
         hospitals=HospitalsConfig(
             count=5, alpha=0.5, size_sigma=0.4, cameras=("clean", "soft-focus", "bright-window")
         ),
-        training=_compact(epochs=2, learning_rate=1e-3),
+        training=_compact(epochs=2, learning_rate=1e-3).model_copy(update={"batch_size": 16}),
         rounds=RoundsConfig(count=12, server_momentum=0.5, average_from=0.7),
     )
 
 
-def _compact(*, epochs: int, learning_rate: float, low_resolution: float = 0.0) -> TrainingConfig:
+def _compact(
+    *, epochs: int, learning_rate: float, warmup: float = 0.0, low_resolution: float = 0.0
+) -> TrainingConfig:
     """The compact CNN among unequal hospitals. Small batches, because averaging ten hospitals
     takes one step where pooled training takes ten; calibrated logits against label skew."""
     return TrainingConfig(
         model="compact-cnn",
         epochs=epochs,
-        batch_size=16,
+        batch_size=32,
         learning_rate=learning_rate,
         schedule="cosine",
+        warmup=warmup,
         weight_decay=0.05,
         label_smoothing=0.1,
         calibrate=True,
@@ -57,8 +60,8 @@ def fer_compact() -> Study:
     return Study(
         name="fer-compact",
         hospitals=FER_HOSPITALS,
-        training=_compact(epochs=1, learning_rate=7e-4, low_resolution=0.5),
-        rounds=RoundsConfig(count=72, server_momentum=0.5, average_from=0.85),
+        training=_compact(epochs=1, learning_rate=1e-3, warmup=0.1, low_resolution=0.4),
+        rounds=RoundsConfig(count=60, server_momentum=0.8, average_from=0.85),
     )
 
 
