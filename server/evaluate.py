@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedward.common.arrays import Arrays, load_arrays, to_arrays
-from fedward.common.faces import FaceSet
+from fedward.common.augment import resized
+from fedward.common.faces import SIDE, FaceSet
 from fedward.common.metrics import cross_entropy, score
 from fedward.common.models import build, network_inputs, predict
 from fedward.common.result import TestPart
@@ -45,10 +46,15 @@ class Examiner:
         self._inputs = network_inputs(model, faces.images, cache=cache)
         self._model = build(model, seed=0)
 
-    def score(self, arrays: Arrays) -> Evaluation:
-        """Raises ModelError when the arrays do not fit the model."""
+    def score(self, arrays: Arrays, side: int = SIDE) -> Evaluation:
+        """Score a model, at the resolution that it is trained on so far.
+
+        Raises:
+            ModelError: when the arrays do not fit the model.
+        """
         load_arrays(self._model, arrays)
-        probabilities = predict(self._name, self._model, self._inputs)
+        inputs = self._inputs if side == SIDE else resized(self._inputs, side)
+        probabilities = predict(self._name, self._model, inputs)
         loss = cross_entropy(self.faces.labels, probabilities)
         test = score(self._split, self.faces.labels, probabilities.argmax(axis=1))
         return Evaluation(loss, test, probabilities)

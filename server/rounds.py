@@ -25,7 +25,7 @@ from fedward.common.result import RoundPart, RoundSeconds
 from fedward.server.aggregate import ServerState
 from fedward.server.evaluate import Evaluation, Examiner, initial_arrays
 from fedward.server.run_directory import RunDirectory
-from fedward.server.strategy import FedAvg, Member, as_they_come
+from fedward.server.strategy import FedAvg, Member, as_they_come, side_of
 
 
 class Chronicle(Protocol):
@@ -168,7 +168,8 @@ def play_round(
     )
     strategy.aggregate_train(number, replies)
     trained = around.clock()
-    evaluation = examiner.score(strategy.state.released())
+    side = side_of(strategy.study, number)
+    evaluation = examiner.score(strategy.state.released(), side)
     scored = around.clock()
     train_s = min(around.busy_s(began, trained), trained - began)
     outcome = strategy.outcome

@@ -31,7 +31,7 @@ from fedward.server.aggregate import (
     warmed,
 )
 
-FULL_SIDE, LOW_SIDE = 48, 36
+LOW_SIDE = 36
 
 
 @dataclass(frozen=True)
@@ -171,14 +171,13 @@ def order_for(study: Study, state: ServerState, member: Member, number: int) -> 
     """What a hospital is asked to do in a round."""
     training, rounds = study.training, study.rounds.count
     rate = scheduled(training.learning_rate, training.schedule, number, rounds)
-    low = number <= training.low_resolution * rounds
     return Order(
         round=number,
         task=_task(study, number),
         arrays=state.arrays,
         training=training,
         learning_rate=warmed(rate, training.warmup, number, rounds),
-        resolution=LOW_SIDE if low else FULL_SIDE,
+        resolution=side_of(study, number),
         noise_multiplier=member.noise.noise_multiplier(number) if member.noise else None,
         clipping_norm=study.privacy.clipping_norm if study.privacy else 0.0,
         seed=study.seed,
@@ -195,6 +194,12 @@ def advance(study: Study, state: ServerState, number: int, mean: Arrays) -> Serv
     if rounds.average_from < 1 and number > rounds.average_from * rounds.count:
         state = fold_average(state)
     return state
+
+
+def side_of(study: Study, number: int) -> int:
+    """The side, in pixels, of the images that a round trains on, and is scored on."""
+    low = number <= study.training.low_resolution * study.rounds.count
+    return LOW_SIDE if low else SIDE
 
 
 def _task(study: Study, number: int) -> Task:

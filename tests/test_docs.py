@@ -44,8 +44,8 @@ def command_lines(text: str) -> Iterator[list[str]]:
         yield shlex.split(snippet)
 
 
-def resolve(words: list[str]) -> None:
-    """Parse a ``fedward`` command line without running it or looking at its values.
+def resolve(words: list[str]) -> click.Command:
+    """The command of a ``fedward`` command line, parsed without looking at its values.
 
     Raises:
         click.UsageError: no such command or option, a value missing, an argument too many.
@@ -62,6 +62,7 @@ def resolve(words: list[str]) -> None:
     _, left, _ = command.make_parser(context).parse_args(list(rest))
     if left:
         raise click.UsageError(f"too much: {left}")
+    return command
 
 
 def anchors(text: str) -> set[str]:
@@ -94,8 +95,7 @@ def test_a_wrong_command_is_noticed(line: str) -> None:
 @pytest.mark.parametrize("path", PAGES, ids=page)
 def test_commands_and_options_exist(path: Path) -> None:
     for words in command_lines(path.read_text(encoding="utf-8")):
-        if words[0] == "fedward":
-            resolve(words)
+        assert words[0] != "fedward" or resolve(words), words
 
 
 @pytest.mark.parametrize("path", PAGES, ids=page)
@@ -139,7 +139,7 @@ def test_the_table_of_recipes_is_true(name: str) -> None:
 @pytest.mark.parametrize("path", PAGES, ids=page)
 def test_example_studies_are_valid(path: Path) -> None:
     for block in re.findall(r"^```yaml\n(.*?)^```", path.read_text(encoding="utf-8"), FLAGS):
-        check_study(parse_study(yaml.safe_load(block)))
+        assert check_study(parse_study(yaml.safe_load(block)))
 
 
 def test_the_readme_names_the_two_commands_first() -> None:
