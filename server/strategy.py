@@ -16,6 +16,7 @@ from flwr.serverapp.strategy import Strategy
 from fedward.common.arrays import Arrays
 from fedward.common.config import Study
 from fedward.common.errors import RunError, StoppedError, UpdateError
+from fedward.common.faces import SIDE
 from fedward.common.messages import Hello, Order, Task, pack_orders, read_update
 from fedward.common.models import reads_features
 from fedward.common.noise import NoisePlan
