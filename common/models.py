@@ -112,7 +112,7 @@ def network_inputs(name: str, images: NDArray[np.uint8], *, cache: Path | None) 
     if spec_of(name).reads == "features":
         from fedward.common.feature_cache import cached_features
 
-        return torch.from_numpy(np.array(cached_features(images, cache), dtype=np.float32))
+        return torch.from_numpy(cached_features(images, cache))
     pixels = torch.from_numpy(images.astype(np.float32)).unsqueeze(1)
     if len(pixels) == 0:
         return pixels

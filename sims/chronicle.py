@@ -278,7 +278,7 @@ def describe_mechanism(study: Study, member: Member | None) -> Mechanism:
             "Every hospital adds its own full noise and trusts nobody else with its updates.",
             "The size that a hospital states, rounded to two digits, is public and not protected.",
             "A person with several images is protected for each image, not for all together.",
-            "The recipe's settings are fixed in advance; choosing them cost no budget here.",
+            "Settings are taken as given: data that guided their choice is not part of epsilon.",
             "Figures and scores on this page come from the simulator; a real hospital would not "
             "release its label counts or its own accuracy.",
         ],
