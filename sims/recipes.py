@@ -23,7 +23,7 @@ FER_HOSPITALS = HospitalsConfig(count=10, alpha=0.5, size_sigma=0.6)
 
 
 def demo() -> Study:
-    """Five hospitals, synthetic faces, three different cameras: all of Fedward in two minutes."""
+    """Five hospitals, synthetic faces, three different cameras: all of Fedward in minutes."""
     return Study(
         name="demo",
         seed=1,
@@ -31,7 +31,7 @@ def demo() -> Study:
             count=5, alpha=0.5, size_sigma=0.4, cameras=("clean", "soft-focus", "bright-window")
         ),
         training=_compact(epochs=2, learning_rate=1e-3).model_copy(update={"batch_size": 16}),
-        rounds=RoundsConfig(count=12, server_momentum=0.5, average_from=0.7),
+        rounds=RoundsConfig(count=6, server_momentum=0.5, average_from=0.7),
     )
 
 
