@@ -179,6 +179,8 @@ def _local_training(study: Study) -> str:
         said.append(f"weight decay {how.weight_decay:g}")
     if pixels and how.label_smoothing:
         said.append(f"label smoothing {how.label_smoothing:g}")
+    if how.calibrate:
+        said.append("logits calibrated by the hospital's own label frequencies")
     if pixels and how.augment:
         said.append("images randomly flipped, shifted, rotated and scaled")
     if pixels and how.low_resolution:
