@@ -17,6 +17,7 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 ModelName = Literal["thesis-cnn", "compact-cnn", "lstm", "cnn-lstm", "scatter"]
+TAKES_SMALL_FACES = frozenset({"thesis-cnn", "compact-cnn"})
 
 
 class Frozen(BaseModel):
@@ -85,6 +86,12 @@ class TrainingConfig(Frozen):
     calibrate: bool = False
     augment: bool = False
     low_resolution: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+    @model_validator(mode="after")
+    def _low_resolution_fits(self) -> Self:
+        if self.low_resolution > 0 and self.model not in TAKES_SMALL_FACES:
+            raise ValueError(f"{self.model} reads 48x48 faces only: set low_resolution to 0")
+        return self
 
 
 class PrivacyConfig(Frozen):

@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from fedward.common.config import (
+    TAKES_SMALL_FACES,
     DataConfig,
     HospitalsConfig,
     PrivacyConfig,
@@ -185,6 +186,8 @@ def customised(
     ):
         if value is not None:
             document[part][key] = value
+    if model is not None and model not in TAKES_SMALL_FACES:
+        document["training"]["low_resolution"] = 0.0
     if seed is not None:
         document["seed"] = seed
     if baselines is not None:

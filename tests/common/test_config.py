@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
-from fedward.common.config import ModelName, PrivacyConfig, Study, parse_study
+from fedward.common.config import TAKES_SMALL_FACES, ModelName, PrivacyConfig, Study, parse_study
 from fedward.common.errors import ConfigError
 from fedward.common.models import MODELS
 
@@ -45,3 +45,9 @@ def test_mistakes_are_named(document: dict[str, object], message: str) -> None:
 
 def test_the_names_of_models_are_the_registrys() -> None:
     assert set(get_args(ModelName)) == set(MODELS)
+
+
+def test_only_models_that_take_small_faces_may_start_on_them() -> None:
+    assert {name for name, spec in MODELS.items() if spec.any_side} == TAKES_SMALL_FACES
+    with pytest.raises(ConfigError, match="lstm reads 48x48 faces only"):
+        parse_study({"name": "x", "training": {"model": "lstm", "low_resolution": 0.5}})

@@ -10,7 +10,7 @@ from fedward.common.config import (
 from fedward.common.messages import Hello
 from fedward.common.noise import NoisePlan
 from fedward.server.aggregate import ServerState
-from fedward.server.strategy import Member, choose_cohort, order_for
+from fedward.server.strategy import Member, choose_cohort, order_for, side_of
 
 MEMBERS = {node: Member(Hello(f"h{node}", size, "0"), None) for node, size in enumerate((5, 9, 7))}
 
@@ -19,9 +19,7 @@ def study(participation: float = 1.0) -> Study:
     return Study(
         name="x",
         hospitals=HospitalsConfig(count=3),
-        training=TrainingConfig(
-            model="scatter", learning_rate=4.0, schedule="cosine", warmup=0.5, low_resolution=0.5
-        ),
+        training=TrainingConfig(model="scatter", learning_rate=4.0, schedule="cosine", warmup=0.5),
         privacy=PrivacyConfig(epsilon=1, clipping_norm=0.25),
         rounds=RoundsConfig(count=4, participation=participation),
     )
@@ -47,7 +45,6 @@ def test_orders_follow_schedule_and_noise_plan() -> None:
     orders = [order_for(study(), ServerState(0, {}), member, number) for number in (1, 2, 3)]
     assert [order.task for order in orders] == ["statistics", "train", "train"]
     assert [order.noise_multiplier for order in orders] == [3.0, 2.0, 2.0]
-    assert [order.resolution for order in orders] == [36, 36, 48]
     assert orders[2].learning_rate == 4.0 * 0.5
     assert orders[0].clipping_norm == 0.25
 
@@ -56,3 +53,9 @@ def test_without_privacy_no_noise_is_ordered() -> None:
     plain = study().model_copy(update={"privacy": None})
     order = order_for(plain, ServerState(0, {}), MEMBERS[0], 2)
     assert order.noise_multiplier is None
+
+
+def test_low_resolution_is_for_the_first_rounds() -> None:
+    training = TrainingConfig(model="compact-cnn", low_resolution=0.5)
+    small = study().model_copy(update={"training": training})
+    assert [side_of(small, number) for number in (1, 2, 3, 4)] == [36, 36, 48, 48]

@@ -51,6 +51,13 @@ def test_overrides_reach_their_place() -> None:
     assert study.privacy.epsilon == 4.0
 
 
+@pytest.mark.parametrize("model", ["lstm", "scatter", "thesis-cnn"])
+def test_another_model_fits_into_every_recipe(model: str) -> None:
+    study = customised(recipe("fer-compact"), data="x.csv", model=model)
+    assert study.training.model == model
+    assert (study.training.low_resolution > 0) == (model == "thesis-cnn")
+
+
 def test_epsilon_zero_switches_privacy_off() -> None:
     assert customised(recipe("fer-private-8"), data="x.csv", epsilon=0).privacy is None
 
