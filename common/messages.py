@@ -92,11 +92,6 @@ def read_hello(message: Message) -> Hello:
     return Hello(_get(record, "name", str), _get(record, "size", int), _get(record, "version", str))
 
 
-def pack_order(order: Order) -> RecordDict:
-    """An Order as Flower records; the arrays are shared, not copied."""
-    return RecordDict({"model": _pack_arrays(order.arrays), "order": _order_record(order)})
-
-
 def pack_orders(orders: Mapping[int, Order]) -> dict[int, RecordDict]:
     """Orders of one round by node; the model, the same for all, is serialised once."""
     shared: dict[int, ArrayRecord] = {}

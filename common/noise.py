@@ -38,8 +38,9 @@ class NoisePlan:
 
     def noise_multiplier(self, round_number: int) -> float:
         """Of one round."""
-        first = round_number == 1 and self.statistics is not None
-        return self.statistics if first and self.statistics is not None else self.step
+        if round_number == 1 and self.statistics is not None:
+            return self.statistics
+        return self.step
 
     def events(self, rounds: list[int]) -> list[GaussianEvent]:
         """What taking part in these rounds amounts to."""

@@ -12,7 +12,6 @@ from fedward.common.messages import (
     Order,
     Update,
     pack_hello,
-    pack_order,
     pack_orders,
     pack_update,
     read_hello,
@@ -46,7 +45,7 @@ def order(noise: float | None = 1.5) -> Order:
 
 @pytest.mark.parametrize("noise", [1.5, None])
 def test_an_order_arrives_as_it_was_sent(noise: float | None) -> None:
-    got = read_order(sent(pack_order(order(noise))))
+    got = read_order(sent(pack_orders({2: order(noise)})[2]))
     np.testing.assert_array_equal(got.arrays["w"], order().arrays["w"])
     assert got.training == order().training
     assert (got.round, got.task, got.learning_rate, got.resolution) == (3, "train", 0.25, 36)

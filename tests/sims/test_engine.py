@@ -18,7 +18,7 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from fedward.common.config import DataConfig, HospitalsConfig, Study, TrainingConfig
 from fedward.common.errors import RunError
-from fedward.common.messages import Order, pack_order, read_hello, read_update
+from fedward.common.messages import Order, pack_orders, read_hello, read_update
 from fedward.server.evaluate import initial_arrays
 from fedward.sims.engine import RAY_MODULE, ForkBackend, install
 from fedward.sims.sites import STUDY_VARIABLE
@@ -118,7 +118,7 @@ def test_children_answer_fail_and_die_without_harm(backend: ForkBackend) -> None
     assert reply.error.reason == "ConfigError"
 
     outcome: list[object] = []
-    endless = message("train", pack_order(order(epochs=100_000)))
+    endless = message("train", pack_orders({5: order(epochs=100_000)})[5])
 
     def ask() -> None:
         try:
@@ -132,7 +132,7 @@ def test_children_answer_fail_and_die_without_harm(backend: ForkBackend) -> None
     thread.join(timeout=30)
     assert "process died" in str(outcome[0])
 
-    quick = message("train", pack_order(order(epochs=1)))
+    quick = message("train", pack_orders({5: order(epochs=1)})[5])
     reply, _ = backend.process_message(quick, context(1))
     assert read_update(reply).round == 1
 
@@ -151,7 +151,7 @@ def _kill_the_child() -> None:
 
 
 def test_ending_the_engine_ends_a_child_at_work(backend: ForkBackend) -> None:
-    endless = message("train", pack_order(order(epochs=100_000)))
+    endless = message("train", pack_orders({5: order(epochs=100_000)})[5])
     errors: list[Exception] = []
 
     def ask() -> None:
