@@ -15,7 +15,6 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from fedward.client.app import client_app as app_of
 from fedward.common.config import Study
 from fedward.common.errors import RunError
 from fedward.common.result import Result, RoundPart
@@ -29,12 +28,14 @@ from fedward.sims.progress import tell_plainly
 from fedward.sims.sites import (
     STUDY_VARIABLE,
     Consortium,
+    client_app,
     consortium,
-    open_site,
     study_of,
 )
 from fedward.sims.sources import cache_folder
 from fedward.sims.template import HOSPITAL_LOG_VARIABLE
+
+__all__ = ["client_app", "server_app"]  # where Flower looks for them
 
 POLL_S = 0.02
 PATIENCE_S = 120.0  # the template process deals all faces before it answers
@@ -90,7 +91,6 @@ def _examiner(dealt: Consortium) -> Examiner:
 
 engine.install()
 server_app = ServerApp()
-client_app = app_of(open_site)
 
 
 @server_app.main()

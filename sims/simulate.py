@@ -95,7 +95,8 @@ def _run_on_flower(
     from flwr.serverapp import Grid, ServerApp
     from flwr.simulation import run_simulation
 
-    from fedward.sims.apps import Run, client_app, simulate_on
+    from fedward.sims.apps import Run, simulate_on
+    from fedward.sims.sites import client_app
 
     outcome: list[Result | FedwardError] = []
     server_app = ServerApp()

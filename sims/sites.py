@@ -1,8 +1,9 @@
-"""The consortium of a simulated study: who has which faces, and through which camera.
+"""The consortium of a simulated study: who has which faces, through which camera, and their app.
 
 Built from the study alone, so that every process (aggregator, workers, a resumed run) sees the same
 hospitals. Hospitals are numbered from the largest to the smallest, which lets two workers finish a
-round at about the same time.
+round at about the same time. Nothing of the aggregator is imported here: hospitals' processes
+start with this module.
 """
 
 import os
@@ -13,6 +14,7 @@ import numpy as np
 from flwr.app import Context
 from numpy.typing import NDArray
 
+from fedward.client.app import client_app as app_of
 from fedward.client.site import Site
 from fedward.common.config import Study
 from fedward.common.errors import ConfigError, DataError
@@ -128,3 +130,6 @@ def open_site(context: Context) -> Site:
     if not isinstance(index, int) or not 0 <= index < len(dealt.hospitals):
         raise ConfigError(f"node {index} has no hospital: the study has {len(dealt.hospitals)}")
     return dealt.site(index)
+
+
+client_app = app_of(open_site)

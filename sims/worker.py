@@ -33,8 +33,7 @@ from flwr.proto.message_pb2 import Message as ProtoMessage
 
 from fedward.common.config import Study
 from fedward.common.errors import FedwardError
-from fedward.sims.apps import client_app
-from fedward.sims.sites import STUDY_VARIABLE, consortium
+from fedward.sims.sites import STUDY_VARIABLE, client_app, consortium
 from fedward.sims.template import HOSPITAL_LOG_VARIABLE, SPAN
 
 _DIE_WITH_PARENT = 1  # prctl's PR_SET_PDEATHSIG
