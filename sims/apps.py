@@ -33,7 +33,7 @@ from fedward.sims.sites import (
     study_of,
 )
 from fedward.sims.sources import cache_folder
-from fedward.sims.template import HOSPITAL_LOG_VARIABLE
+from fedward.sims.template import HOSPITAL_LOG_VARIABLE, template
 
 __all__ = ["client_app", "server_app"]  # where Flower looks for them
 
@@ -98,7 +98,7 @@ def main(grid: Grid, context: Context) -> None:
     """What `flwr run .` starts; its run configuration names recipe, overrides, out and resume."""
     resume = str(context.run_config.get("resume", ""))
     study = study_to_resume(Path(resume)) if resume else study_of(context)
-    os.environ[STUDY_VARIABLE] = study.model_dump_json()  # for the hospitals' processes
+    os.environ[STUDY_VARIABLE] = study.model_dump_json()  # for Ray's processes
     workers = int(context.run_config.get("workers", 0))
     if workers:
         os.environ[engine.WORKERS_VARIABLE] = str(workers)
@@ -108,5 +108,7 @@ def main(grid: Grid, context: Context) -> None:
         claim_new(folder)
     os.environ.setdefault(HOSPITAL_LOG_VARIABLE, str((folder / "hospitals.log").absolute()))
     with locked(folder):
+        consortium(study)  # parsed once, before others need it
+        template.deal(study.model_dump_json())
         simulate_on(grid, Run(study, folder, LOADED_AT, tell_plainly, lambda: False))
     print(f"report: {RunDirectory(folder).report}", file=sys.stderr, flush=True)

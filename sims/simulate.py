@@ -13,7 +13,6 @@ from fedward.common.config import Study
 from fedward.common.errors import ConfigError, FedwardError, RunError
 from fedward.common.result import Result
 from fedward.sims.progress import Tell
-from fedward.sims.sources import open_source
 from fedward.sims.template import HOSPITAL_LOG_VARIABLE, template
 
 NO_TELEMETRY = {
@@ -46,14 +45,18 @@ def simulate(
     Raises:
         FedwardError: why it could not be finished. The run directory is valid and says so.
     """
-    if engine == "ray":
-        _require_ray()
-    open_source(study.data, study.seed, tell.reading)  # parsed once, before others need it
-    with _environment(study, folder, workers, engine), _stop_signals() as stop:
+    with _environment(study, folder, workers, engine):
         try:
-            if engine != "ray":
-                template.start()  # it imports while this process does
-            return _run_on_flower(study, folder, engine, began, tell, stop)
+            if engine == "ray":
+                _require_ray()
+            else:
+                template.start()  # first of all: it imports while this process does
+            from fedward.sims.sources import open_source  # brings torch, which takes seconds
+
+            open_source(study.data, study.seed, tell.reading)  # parsed once, before others need it
+            template.deal(study.model_dump_json())
+            with _stop_signals() as stop:
+                return _run_on_flower(study, folder, engine, began, tell, stop)
         finally:
             template.stop()
 

@@ -1,4 +1,10 @@
-"""Starts and reaches the template process that sims/worker.py runs. Light: no torch, no Flower."""
+"""Starts and reaches the template process that sims/worker.py runs. Light: no torch, no Flower.
+
+A request is one byte on the control socket, with a channel of its own:
+
+    DEAL   the channel holds a study; its source has been read once, so deal its faces now
+    FORK   serve what comes through the channel in a fresh child
+"""
 
 import os
 import socket
@@ -6,10 +12,12 @@ import struct
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from multiprocessing.connection import Connection
 
 from fedward.common.errors import RunError
 
+DEAL, FORK, READY = b"d", b"f", b"r"
 SPAN = struct.Struct("dd")  # start and end of a hospital's work, on the clock all processes share
 HOSPITAL_LOG_VARIABLE = "FEDWARD_HOSPITAL_LOG"
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
@@ -20,6 +28,7 @@ class Template:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._study = ""
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._ready = False
@@ -28,6 +37,13 @@ class Template:
         """Begin to start it, without waiting; it imports while the caller does something else."""
         with self._lock:
             self._start()
+
+    def deal(self, study: str) -> None:
+        """Let it deal the faces of a study, given as JSON, when it is up; without waiting."""
+        with self._lock:
+            self._study = study
+            if self._runs():
+                self._send_study()
 
     def connect(self) -> Connection:
         """A connection to a freshly forked child.
@@ -51,18 +67,23 @@ class Template:
         """End it, and with it whatever its children still compute."""
         with self._lock:
             self._stop()
+            self._study = ""
 
     def _fork(self, channel: socket.socket) -> None:
         self._start()
         assert self._control is not None
-        if not self._ready and self._control.recv(1) != b"r":
+        if not self._ready and self._control.recv(1) != READY:
             raise RunError("the template did not come up")
         self._ready = True
-        socket.send_fds(self._control, [b"f"], [channel.fileno()])
+        socket.send_fds(self._control, [FORK], [channel.fileno()])
+
+    def _runs(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
     def _start(self) -> None:
-        if self._process is not None and self._process.poll() is None:
+        if self._runs():
             return
+        self._stop()  # what a lost one left
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
@@ -70,13 +91,26 @@ class Template:
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, **ONE_THREAD},
+                process_group=0,  # Ctrl-C is for the aggregator to handle
             )
         self._control, self._ready = ours, False
+        if self._study:
+            self._send_study()
+
+    def _send_study(self) -> None:
+        assert self._control is not None
+        ours, theirs = socket.socketpair()
+        # One that just died is missed, and replaced, by the next ``connect``.
+        with theirs, Connection(ours.detach()) as channel, suppress(OSError):
+            channel.send_bytes(self._study.encode())  # a few kB: the socket takes them at once
+            socket.send_fds(self._control, [DEAL], [theirs.fileno()])
 
     def _stop(self) -> None:
         if self._control is not None:
             self._control.close()
         if self._process is not None:
+            if not self._ready:  # it imports, and would see the end of the socket only afterwards
+                self._process.kill()
             try:
                 self._process.wait(timeout=2)
             except subprocess.TimeoutExpired:

@@ -8,7 +8,7 @@ nobody, and memory does not grow with the number of hospitals.
 The template never starts a thread (one OpenMP thread, no Flower connection), which is what makes
 forking it safe. Messages cross as protocol buffers; nothing is pickled.
 
-Run as ``python -m fedward.sims.worker FD`` by sims/engine.py.
+Run as ``python -m fedward.sims.worker FD`` by sims/template.py, which says what FD carries.
 """
 
 import ctypes
@@ -34,24 +34,28 @@ from flwr.proto.message_pb2 import Message as ProtoMessage
 from fedward.common.config import Study
 from fedward.common.errors import FedwardError
 from fedward.sims.sites import STUDY_VARIABLE, client_app, consortium
-from fedward.sims.template import HOSPITAL_LOG_VARIABLE, SPAN
+from fedward.sims.template import DEAL, HOSPITAL_LOG_VARIABLE, READY, SPAN
 
 _DIE_WITH_PARENT = 1  # prctl's PR_SET_PDEATHSIG
 
 
 def main(control_fd: int) -> None:
-    """Fork a child for every socket that arrives on the control socket; end when it closes."""
+    """Do what arrives on the control socket, one request after the other; end when it closes."""
     torch.set_num_threads(1)
-    _prepare()
-    gc.freeze()  # so that a child's garbage collector does not touch, and copy, shared pages
+    path = os.environ.get(HOSPITAL_LOG_VARIABLE)
+    if path:
+        logging.basicConfig(filename=path, format="%(asctime)s %(name)s: %(message)s")
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are reaped by the kernel
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the aggregator to handle
     control = socket.socket(fileno=control_fd)
-    control.send(b"r")
+    control.send(READY)
     while True:
-        _, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+        request, descriptors, _, _ = socket.recv_fds(control, 1, 1)
         if not descriptors:
             return
+        if request == DEAL:
+            with Connection(descriptors[0]) as channel:
+                _deal(channel.recv_bytes().decode())
+            continue
         if os.fork() == 0:
             control.close()
             _die_with_parent()
@@ -59,16 +63,14 @@ def main(control_fd: int) -> None:
         os.close(descriptors[0])
 
 
-def _prepare() -> None:
-    path = os.environ.get(HOSPITAL_LOG_VARIABLE)
-    if path:
-        logging.basicConfig(filename=path, format="%(asctime)s %(name)s: %(message)s")
-    document = os.environ.get(STUDY_VARIABLE)
-    if document:
-        try:
-            consortium(Study.model_validate_json(document))
-        except FedwardError as error:  # every order will meet it again, and report it
-            logging.getLogger("fedward.sims").error("%s", error)
+def _deal(study: str) -> None:
+    """Have a study's consortium in memory, for children to share."""
+    os.environ[STUDY_VARIABLE] = study
+    try:
+        consortium(Study.model_validate_json(study))
+    except FedwardError as error:  # every order will meet it again, and report it
+        logging.getLogger("fedward.sims").error("%s", error)
+    gc.freeze()  # so that a child's garbage collector does not touch, and copy, shared pages
 
 
 def _serve_and_exit(descriptor: int) -> None:

@@ -1,6 +1,8 @@
 """Who may import whom: common <- certs <- {client, server} <- sims, and Flower in few places."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -106,6 +108,21 @@ def test_a_module_fits_the_mind(path: Path) -> None:
     assert ast.get_docstring(ast.parse(text)), "say in a docstring what the module is"
     if name(path) not in LONGER:
         assert len(text.splitlines()) <= MOST_LINES, "split it, or list it in LONGER with a reason"
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("fedward.sims.cli", {"fedward.sims.simulate", "torch", "flwr"}),
+        ("fedward.sims.simulate", {"fedward.server", "torch", "flwr"}),
+        ("fedward.sims.worker", {"fedward.server", "sqlalchemy", "matplotlib", "opacus"}),
+    ],
+)
+def test_what_has_to_start_fast_imports_little(module: str, heavy: set[str]) -> None:
+    """A run's first process starts the hospitals' template before it imports torch itself."""
+    code = f"import sys, {module}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not heavy & set(done.stdout.split())
 
 
 def _parts(dotted: str) -> list[str]:

@@ -21,7 +21,7 @@ from fedward.common.errors import RunError
 from fedward.common.messages import Order, pack_orders, read_hello, read_update
 from fedward.server.evaluate import initial_arrays
 from fedward.sims.engine import RAY_MODULE, ForkBackend, install
-from fedward.sims.sites import STUDY_VARIABLE
+from fedward.sims.template import template
 
 STUDY = Study(
     name="engine",
@@ -70,11 +70,11 @@ def test_install_takes_flowers_place_unless_ray_is_asked_for(
 
 @pytest.fixture
 def backend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ForkBackend]:
-    monkeypatch.setenv(STUDY_VARIABLE, STUDY.model_dump_json())
     monkeypatch.setenv("FEDWARD_HOSPITAL_LOG", str(tmp_path / "hospitals.log"))
     TaskIdentity.task_id = TaskIdentity.run_id = TaskIdentity.node_id = 1
     engine = ForkBackend({})
     engine.build(lambda: None)  # type: ignore[arg-type, return-value]
+    template.deal(STUDY.model_dump_json())
     yield engine
     engine.terminate()
 
@@ -137,11 +137,25 @@ def test_children_answer_fail_and_die_without_harm(backend: ForkBackend) -> None
     assert read_update(reply).round == 1
 
 
+def test_a_lost_template_is_replaced_and_deals_again(backend: ForkBackend) -> None:
+    before, _ = backend.process_message(message("query", RecordDict()), context(1))
+    (lost,) = _templates()
+    lost.kill()
+    lost.wait()
+    after, _ = backend.process_message(message("query", RecordDict()), context(1))
+    assert read_hello(after) == read_hello(before)
+    (found,) = _templates()
+    assert found.pid != lost.pid
+
+
+def _templates() -> list[psutil.Process]:
+    return [p for p in psutil.Process().children() if "fedward.sims.worker" in p.cmdline()]
+
+
 def _kill_the_child() -> None:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        templates = [p for p in psutil.Process().children() if "fedward.sims.worker" in p.cmdline()]
-        children = [child for template in templates for child in template.children()]
+        children = [child for process in _templates() for child in process.children()]
         if children:
             time.sleep(0.3)
             children[0].kill()
