@@ -2,13 +2,18 @@
 
 Flower 1.41 imports its only backend, Ray's, lazily and by name (flwr.server.superlink.fleet.vce.
 vce_api.start_vce). ``install`` puts a module of that name with our backend into ``sys.modules``
-before that happens. tests/sims/test_engine.py fails loudly when Flower changes any of this.
+before that happens. It also replaces the function that hands orders to the backend, which looks
+for them ten times a second only. Under Ray both stay Flower's own. tests/sims/test_engine.py fails
+loudly when Flower changes any of this.
 """
 
 import os
 import sys
+import threading
 import types
 from collections.abc import Callable
+from queue import Queue
+from typing import cast
 
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
@@ -20,7 +25,10 @@ from flwr.common.serde import (
 )
 from flwr.proto.message_pb2 import Context as ProtoContext
 from flwr.proto.message_pb2 import Message as ProtoMessage
+from flwr.server.superlink.fleet.vce import vce_api
 from flwr.server.superlink.fleet.vce.backend.backend import Backend, BackendConfig
+from flwr.server.superlink.linkstate import LinkState
+from flwr.server.superlink.linkstate.in_memory_linkstate import InMemoryLinkState
 
 from fedward.common.errors import RunError
 from fedward.sims.busy import BusyLog
@@ -29,6 +37,7 @@ from fedward.sims.template import SPAN, template
 RAY_MODULE = "flwr.server.superlink.fleet.vce.backend.raybackend"
 ENGINE_VARIABLE = "FEDWARD_ENGINE"
 WORKERS_VARIABLE = "FEDWARD_WORKERS"
+LOOK_EVERY_S = 0.01
 
 busy = BusyLog()
 
@@ -92,6 +101,32 @@ class ForkBackend(Backend):
         template.stop()
 
 
+def hand_over_orders(
+    state: LinkState,
+    queue: Queue[Message],
+    nodes_mapping: vce_api.NodeToPartitionMapping,
+    f_stop: threading.Event,
+) -> None:
+    """Move orders from Flower's state to the backend's queue, until Flower stops it.
+
+    Flower's own function (vce_api.add_messages_to_queue) asks the state for every node in turn,
+    and each answer goes through all messages; this one asks for those nodes that have an order.
+    """
+    memory = cast(InMemoryLinkState, state)  # which every simulation uses
+    while not f_stop.is_set():
+        with memory.lock:
+            waiting = {
+                message.metadata.dst_node_id
+                for message in memory.message_ins_store.values()
+                if not message.metadata.delivered_at
+            }
+        for node in nodes_mapping:  # in its order, the largest hospital first
+            if node in waiting:
+                for message in state.get_message_ins(node_id=node, limit=1):
+                    queue.put(message)
+        f_stop.wait(LOOK_EVERY_S)
+
+
 def install() -> None:
     """Make Flower's simulation runtime use this engine, unless FEDWARD_ENGINE asks for Ray.
 
@@ -102,3 +137,4 @@ def install() -> None:
     module = types.ModuleType(RAY_MODULE)
     module.RayBackend = ForkBackend  # type: ignore[attr-defined]
     sys.modules[RAY_MODULE] = module
+    vce_api.add_messages_to_queue = hand_over_orders

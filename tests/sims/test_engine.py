@@ -1,26 +1,43 @@
 """The engine, and Flower's internals that it relies on."""
 
+import ast
 import inspect
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from queue import Queue
+from typing import cast
 
 import flwr
 import psutil
 import pytest
 from flwr.app import Context, Message, RecordDict
+from flwr.proto.task_pb2 import Task
 from flwr.server.superlink.fleet.vce import vce_api
 from flwr.server.superlink.fleet.vce.backend.backend import Backend
+from flwr.server.superlink.linkstate import InMemoryLinkState, LinkStateFactory
+from flwr.server.superlink.linkstate.in_memory_linkstate import RunRecord
 from flwr.simulation.run_simulation import run_simulation
+from flwr.supercore.constant import FLWR_IN_MEMORY_DB_NAME, NOOP_FEDERATION_ID
+from flwr.supercore.object_store import ObjectStoreFactory
+from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
+from flwr.superlink.federation import NoOpFederationManager
+from flwr.superlink.grid import InMemoryGrid
 
 from fedward.common.config import DataConfig, HospitalsConfig, Study, TrainingConfig
 from fedward.common.errors import RunError
 from fedward.common.messages import Order, pack_orders, read_hello, read_update
 from fedward.server.evaluate import initial_arrays
-from fedward.sims.engine import RAY_MODULE, ForkBackend, install
+from fedward.sims.engine import (
+    LOOK_EVERY_S,
+    RAY_MODULE,
+    ForkBackend,
+    hand_over_orders,
+    install,
+)
 from fedward.sims.template import template
 
 STUDY = Study(
@@ -55,17 +72,72 @@ def test_the_backend_interface_is_the_one_we_fill() -> None:
     )
 
 
+def flowers_own(name: str) -> ast.FunctionDef:
+    """A function as Flower's file has it, whatever stands in its place in memory."""
+    tree = ast.parse(Path(vce_api.__file__).read_text(encoding="utf-8"))
+    (found,) = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == name]
+    return found
+
+
+def test_flower_starts_the_function_we_replace_by_its_name_with_these_arguments() -> None:
+    original = flowers_own("add_messages_to_queue")
+    ours = inspect.signature(hand_over_orders).parameters
+    assert [argument.arg for argument in original.args.args] == list(ours)
+    assert "target=add_messages_to_queue" in ast.unparse(flowers_own("run_api"))
+    assert "f_stop.wait(0.1)" in ast.unparse(original), "is it quick enough now to be left alone?"
+
+
 def test_install_takes_flowers_place_unless_ray_is_asked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delitem(sys.modules, RAY_MODULE, raising=False)
+    monkeypatch.setattr(vce_api, "add_messages_to_queue", None)
     monkeypatch.setenv("FEDWARD_ENGINE", "ray")
     install()
     assert RAY_MODULE not in sys.modules
+    assert vce_api.add_messages_to_queue is None
     monkeypatch.setenv("FEDWARD_ENGINE", "fedward")
     install()
     assert sys.modules[RAY_MODULE].RayBackend is ForkBackend  # type: ignore[attr-defined]
+    assert vce_api.add_messages_to_queue is hand_over_orders
     monkeypatch.delitem(sys.modules, RAY_MODULE)
+
+
+def test_orders_are_handed_over_soon_once_and_in_the_order_of_nodes() -> None:
+    factory = LinkStateFactory(
+        FLWR_IN_MEMORY_DB_NAME, NoOpFederationManager(), ObjectStoreFactory()
+    )
+    state = cast(InMemoryLinkState, factory.state())
+    run = Run.create_empty(run_id=1)
+    run.primary_task_id, run.federation_id = 1, NOOP_FEDERATION_ID
+    state.run_ids[1] = RunRecord(run=run)
+    state.task_store[1] = Task(task_id=1, run_id=1)
+    TaskIdentity.task_id = TaskIdentity.run_id = TaskIdentity.node_id = 1
+    nodes = vce_api._register_nodes(3, factory)
+    first, second, third = nodes
+    grid = InMemoryGrid(factory)
+    grid.set_run(run)
+
+    def push(*to: int) -> None:
+        grid.push_messages(
+            Message(content=RecordDict(), message_type="query", dst_node_id=node) for node in to
+        )
+
+    arrived: Queue[Message] = Queue()
+    stop = threading.Event()
+    push(third, first)
+    thread = threading.Thread(target=hand_over_orders, args=(state, arrived, nodes, stop))
+    thread.start()
+    try:
+        assert [arrived.get(timeout=5).metadata.dst_node_id for _ in range(2)] == [first, third]
+        push(second, third)
+        assert [arrived.get(timeout=5).metadata.dst_node_id for _ in range(2)] == [second, third]
+        time.sleep(5 * LOOK_EVERY_S)
+        assert arrived.empty()
+    finally:
+        stop.set()
+        thread.join(timeout=5)
+    assert not thread.is_alive()
 
 
 @pytest.fixture
