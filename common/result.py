@@ -118,9 +118,11 @@ class Baselines(Part):
 
 
 class TotalSeconds(Part):
-    """Wall-clock time of the run; ``startup`` is from the command to the first order."""
+    """Wall-clock time of the run. ``data`` is reading, curating and dealing faces and computing
+    what the model reads of the test set; ``startup`` is all else before the first order."""
 
     total: Seconds
+    data: Seconds
     train: Seconds
     aggregate: Seconds
     evaluate: Seconds

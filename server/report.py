@@ -61,6 +61,7 @@ def time_table(result: Result) -> list[tuple[str, float, float]]:
     seconds = result.seconds
     parts = [
         ("Start-up, until the first order", seconds.startup),
+        ("Data: reading, dealing, inputs of the test set", seconds.data),
         ("Training at the hospitals", seconds.train),
         ("Aggregation", seconds.aggregate),
         ("Evaluation", seconds.evaluate),
@@ -68,7 +69,7 @@ def time_table(result: Result) -> list[tuple[str, float, float]]:
     ]
     rest = seconds.total - sum(part for _, part in parts)
     if rest > 0.05:
-        parts.append(("All else: reading data, baselines, this report", rest))
+        parts.append(("All else: baselines, figures, this report", rest))
     return [(name, part, part / seconds.total if seconds.total else 0.0) for name, part in parts]
 
 

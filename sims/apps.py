@@ -7,17 +7,14 @@ simulation runtime use Fedward's engine (sims/engine.py).
 import os
 import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from fedward.common.config import Study
 from fedward.common.errors import RunError
-from fedward.common.result import Result, RoundPart
+from fedward.common.result import Result
 from fedward.server.evaluate import Examiner
 from fedward.server.rounds import Surroundings, conduct, reason_of
 from fedward.server.run_directory import RunDirectory
@@ -25,6 +22,7 @@ from fedward.sims import engine
 from fedward.sims.chronicle import SimulationChronicle
 from fedward.sims.folders import check_same_data, claim_new, default_folder, locked, study_to_resume
 from fedward.sims.progress import tell_plainly
+from fedward.sims.run import Run
 from fedward.sims.sites import (
     STUDY_VARIABLE,
     Consortium,
@@ -37,28 +35,9 @@ from fedward.sims.template import HOSPITAL_LOG_VARIABLE, template
 
 __all__ = ["client_app", "server_app"]  # where Flower looks for them
 
-POLL_S = 0.02
+POLL_S = 0.005
 PATIENCE_S = 120.0  # the template process deals all faces before it answers
 LOADED_AT = time.monotonic()
-
-
-@dataclass(frozen=True)
-class Run:
-    """One simulated run to do.
-
-    Attributes:
-        study: what.
-        folder: where its run directory is.
-        began: monotonic time of the command.
-        tell: hears of every finished round, and how many there will be.
-        stopped: whether the user asked to stop.
-    """
-
-    study: Study
-    folder: Path
-    began: float
-    tell: Callable[[RoundPart, int], None]
-    stopped: Callable[[], bool]
 
 
 def simulate_on(grid: Grid, run: Run) -> Result:
@@ -67,14 +46,17 @@ def simulate_on(grid: Grid, run: Run) -> Result:
     Raises:
         FedwardError: why it could not be finished; the run directory is valid and says so.
     """
-    dealt = consortium(run.study)
+    with run.data_time:
+        dealt = consortium(run.study)
     directory = RunDirectory(run.folder)
     check_same_data(run.folder, dealt.data.sha256)
-    chronicle = SimulationChronicle(dealt, directory, run.began, run.tell)
+    chronicle = SimulationChronicle(dealt, directory, run.began, run.data_time, run.tell)
     chronicle.write_config()
     around = Surroundings(POLL_S, PATIENCE_S, run.stopped, engine.busy_s)
     try:
-        conduct(grid, run.study, _examiner(dealt), directory, chronicle, around)
+        with run.data_time:
+            examiner = _examiner(dealt)
+        conduct(grid, run.study, examiner, directory, chronicle, around)
         chronicle.add_baselines(run.stopped)
         return chronicle.completed()
     except BaseException as error:
@@ -107,8 +89,10 @@ def main(grid: Grid, context: Context) -> None:
     if not resume:
         claim_new(folder)
     os.environ.setdefault(HOSPITAL_LOG_VARIABLE, str((folder / "hospitals.log").absolute()))
+    run = Run(study, folder, LOADED_AT, tell_plainly, lambda: False)
     with locked(folder):
-        consortium(study)  # parsed once, before others need it
+        with run.data_time:
+            consortium(study)  # parsed once, before others need it
         template.deal(study.model_dump_json())
-        simulate_on(grid, Run(study, folder, LOADED_AT, tell_plainly, lambda: False))
+        simulate_on(grid, run)
     print(f"report: {RunDirectory(folder).report}", file=sys.stderr, flush=True)

@@ -29,8 +29,6 @@ from fedward.common.result import (
 )
 from fedward.server.aggregate import ServerState
 from fedward.server.evaluate import Evaluation
-from fedward.server.figures import Samples, write_figures
-from fedward.server.report import write_report
 from fedward.server.run_directory import RunDirectory, write_json
 from fedward.server.strategy import Member
 from fedward.sims.baselines import run_baselines
@@ -38,8 +36,7 @@ from fedward.sims.describe import skew
 from fedward.sims.engine import worker_count
 from fedward.sims.partition import Hospital
 from fedward.sims.sites import Consortium
-
-SHOWN = 12  # sample predictions, half of them right
+from fedward.sims.stopwatch import Stopwatch
 
 Status = Literal["running", "completed", "failed", "interrupted"]
 
@@ -51,7 +48,9 @@ class SimulationChronicle:
         dealt: the hospitals and their data.
         directory: where to write.
         began: monotonic time of the command.
+        data_time: has the seconds spent on data before the first order.
         tell: called with a line-worthy round, for progress.
+        clock: monotonic seconds.
     """
 
     def __init__(
@@ -59,12 +58,14 @@ class SimulationChronicle:
         dealt: Consortium,
         directory: RunDirectory,
         began: float,
+        data_time: Stopwatch,
         tell: Callable[[RoundPart, int], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._dealt = dealt
         self._directory = directory
         self._began = began
+        self._data_time = data_time
         self._clock = clock
         self._tell = tell
         self._startup = 0.0
@@ -87,7 +88,7 @@ class SimulationChronicle:
     def began(self, members: Mapping[str, Member], rounds: list[RoundPart]) -> None:
         """All hospitals are known: the first result.json can be written."""
         self._members, self._rounds = members, rounds
-        self._startup = self._clock() - self._began
+        self._startup = self._clock() - self._began - self._data_time.seconds
         self._write("running")
 
     def round_done(self, rounds: list[RoundPart], state: ServerState) -> None:
@@ -108,20 +109,17 @@ class SimulationChronicle:
 
     def completed(self) -> Result:
         """Everything is there: write result.json, figures and report. Returns the result."""
-        self._write("completed")
-        self.draw(self._result("completed"))
-        result = self._write("completed")
+        from fedward.sims.pictures import draw  # brings matplotlib: seconds, at the end of a run
+
+        assert self._evaluation is not None  # ``ended`` came before
+        draw(self._result("completed"), self._dealt, self._evaluation, self._directory)
+        result = self._write("completed")  # last, so that what a resumed run finds it completes
         self._directory.drop_checkpoint()
         return result
 
     def stopped(self, status: Status, reason: str) -> None:
         """The run ends early; what there is stays valid and can be resumed."""
         self._write(status, reason)
-
-    def draw(self, result: Result) -> None:
-        """Figures and report of a result."""
-        write_figures(result, self._samples(), self._directory.figures)
-        write_report(result, self._directory.figures, self._directory.report)
 
     def _write(self, status: Status, reason: str | None = None) -> Result:
         result = self._result(status, reason)
@@ -208,6 +206,7 @@ class SimulationChronicle:
         parts = [part.seconds for part in self._rounds]
         return TotalSeconds(
             total=self._clock() - self._began,
+            data=self._data_time.seconds,
             train=sum(part.train for part in parts),
             aggregate=sum(part.aggregate for part in parts),
             evaluate=sum(part.evaluate for part in parts),
@@ -228,25 +227,6 @@ class SimulationChronicle:
             "study": study.model_dump(mode="json"),
             "test": test.model_dump(mode="json"),
         }
-
-    def _samples(self) -> Samples:
-        evaluation, faces = self._evaluation, self._dealt.examined
-        if evaluation is None:
-            rows = np.zeros(0, dtype=np.int64)
-            empty = np.zeros(0, dtype=np.int64)
-            return Samples(faces.images[rows], empty, empty, np.zeros(0, np.float32))
-        predicted = evaluation.probabilities.argmax(axis=1)
-        rng = np.random.default_rng(self._dealt.study.seed)
-        order = rng.permutation(len(faces))
-        right = order[predicted[order] == faces.labels[order]][: SHOWN // 2]
-        wrong = order[predicted[order] != faces.labels[order]][: SHOWN // 2]
-        rows = np.concatenate([right, wrong])
-        return Samples(
-            faces.images[rows],
-            faces.labels[rows],
-            predicted[rows],
-            evaluation.probabilities[rows].max(axis=1),
-        )
 
 
 def asked(part: RoundPart) -> set[str]:

@@ -13,6 +13,7 @@ from fedward.common.config import Study
 from fedward.common.errors import ConfigError, FedwardError, RunError
 from fedward.common.result import Result
 from fedward.sims.progress import Tell
+from fedward.sims.run import Run
 from fedward.sims.template import HOSPITAL_LOG_VARIABLE, template
 
 NO_TELEMETRY = {
@@ -51,14 +52,22 @@ def simulate(
                 _require_ray()
             else:
                 template.start()  # first of all: it imports while this process does
-            from fedward.sims.sources import open_source  # brings torch, which takes seconds
-
-            open_source(study.data, study.seed, tell.reading)  # parsed once, before others need it
+            stop = threading.Event()
+            run = Run(study, folder, began, tell.round_done, stop.is_set)
+            _read(run, tell)
             template.deal(study.model_dump_json())
-            with _stop_signals() as stop:
-                return _run_on_flower(study, folder, engine, began, tell, stop)
+            with _stop_signals(stop):
+                return _run_on_flower(run, engine)
         finally:
             template.stop()
+
+
+def _read(run: Run, tell: Tell) -> None:
+    """Parse the source once, before others need it."""
+    from fedward.sims.sources import open_source  # brings torch: seconds
+
+    with run.data_time:
+        open_source(run.study.data, run.study.seed, tell.reading)
 
 
 @contextmanager
@@ -86,19 +95,12 @@ def _require_ray() -> None:
         ) from None
 
 
-def _run_on_flower(
-    study: Study,
-    folder: Path,
-    engine: str,
-    began: float,
-    tell: Tell,
-    stop: threading.Event,
-) -> Result:
+def _run_on_flower(run: Run, engine: str) -> Result:
     from flwr.app import Context
     from flwr.serverapp import Grid, ServerApp
     from flwr.simulation import run_simulation
 
-    from fedward.sims.apps import Run, simulate_on
+    from fedward.sims.apps import simulate_on
     from fedward.sims.sites import client_app
 
     outcome: list[Result | FedwardError] = []
@@ -107,22 +109,21 @@ def _run_on_flower(
     @server_app.main()
     def main(grid: Grid, context: Context) -> None:
         try:
-            outcome.append(
-                simulate_on(grid, Run(study, folder, began, tell.round_done, stop.is_set))
-            )
+            outcome.append(simulate_on(grid, run))
         except FedwardError as error:  # Flower would log a traceback of it
             outcome.append(error)
 
-    with _flower_log(folder / "flower.log"):
+    log = run.folder / "flower.log"
+    with _flower_log(log):
         run_simulation(
             server_app=server_app,
             client_app=client_app,
-            num_supernodes=study.hospitals.count,
+            num_supernodes=run.study.hospitals.count,
             backend_name=engine,
             backend_config={"client_resources": {"num_cpus": 1, "num_gpus": 0.0}},
         )
     if not outcome:
-        raise RunError(f"Flower ended without running the study; see {folder / 'flower.log'}")
+        raise RunError(f"Flower ended without running the study; see {log}")
     if isinstance(outcome[0], FedwardError):
         raise outcome[0]
     return outcome[0]
@@ -144,22 +145,21 @@ def _flower_log(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _stop_signals() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set: the aggregator ends at its next look, with a valid
-    run directory. A second Ctrl-C ends the process at once."""
-    event = threading.Event()
+def _stop_signals(stop: threading.Event) -> Iterator[None]:
+    """Ctrl-C and SIGTERM set ``stop``: the aggregator ends at its next look, with a valid run
+    directory. A second Ctrl-C ends the process at once."""
     if threading.current_thread() is not threading.main_thread():
-        yield event
+        yield
         return
 
     def ask(number: int, frame: FrameType | None) -> None:
-        if event.is_set():
+        if stop.is_set():
             raise KeyboardInterrupt
-        event.set()
+        stop.set()
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield event
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

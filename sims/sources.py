@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 from fedward.common.config import DataConfig
@@ -9,6 +10,8 @@ from fedward.common.face_store import open_faces
 from fedward.common.faces import FaceData
 from fedward.common.seeds import derive
 from fedward.sims.synthetic import synthetic_faces
+
+_drawn = lru_cache(maxsize=1)(synthetic_faces)  # a run opens its source more than once
 
 
 def cache_folder() -> Path:
@@ -27,7 +30,7 @@ def open_source(
         DataError: when they cannot be used.
     """
     if data.source == "synthetic":
-        return synthetic_faces(
+        return _drawn(
             patients=data.synthetic_patients,
             images_per_patient=data.synthetic_images_per_patient,
             seed=derive(seed, "synthetic"),

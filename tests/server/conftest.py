@@ -163,7 +163,13 @@ def private_result() -> Result:
         test=final_test(),
         baselines=Baselines(pooled=Score(accuracy=0.561, macro_f1=0.51, seconds=91.0), alone=alone),
         seconds=TotalSeconds(
-            total=754.2, train=610.0, aggregate=4.2, evaluate=21.0, engine=8.1, startup=1.9
+            total=754.2,
+            data=9.3,
+            train=610.0,
+            aggregate=4.2,
+            evaluate=21.0,
+            engine=8.1,
+            startup=1.9,
         ),
     )
 
@@ -203,7 +209,7 @@ def failed_result() -> Result:
             "test": None,
             "baselines": Baselines(),
             "seconds": TotalSeconds(
-                total=3.0, train=0.0, aggregate=0.0, evaluate=0.0, engine=0.0, startup=1.2
+                total=3.0, data=0.6, train=0.0, aggregate=0.0, evaluate=0.0, engine=0.0, startup=1.2
             ),
         }
     )

@@ -58,7 +58,10 @@ def test_result_json_keeps_the_contract(finished: Path) -> None:
     assert [part.round for part in told.rounds] == [1, 2, 3, 4]
     assert told.rounds[-1].accuracy == told.test.accuracy
     assert told.seconds.train > 0
-    assert told.seconds.total >= told.seconds.train + told.seconds.startup
+    assert told.seconds.data > 0
+    assert told.seconds.startup > 0
+    parts = told.seconds.data + told.seconds.startup + told.seconds.train
+    assert told.seconds.total >= parts
 
 
 def test_two_workers_give_the_same_numbers(
