@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from fedward.common.errors import DataError
 from fedward.common.faces import EMOTIONS
@@ -28,10 +27,10 @@ def score(split: str, labels: Codes, predicted: Codes) -> TestPart:
     """
     if len(labels) == 0:
         raise DataError(f"{split} has no faces to score a model on")
-    codes = np.arange(len(EMOTIONS))
-    precision, recall, f1, support = precision_recall_fscore_support(
-        labels, predicted, labels=codes, zero_division=0
-    )
+    confusion = confusion_matrix(labels, predicted)
+    right, support, answered = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
+    precision, recall = share(right, answered), share(right, support)
+    f1 = share(2 * right, support + answered)
     return TestPart(
         split=split,
         accuracy=float(np.mean(labels == predicted)),
@@ -45,8 +44,20 @@ def score(split: str, labels: Codes, predicted: Codes) -> TestPart:
             )
             for code, emotion in enumerate(EMOTIONS)
         },
-        confusion=confusion_matrix(labels, predicted, labels=codes).tolist(),
+        confusion=confusion.tolist(),
     )
+
+
+def confusion_matrix(labels: Codes, predicted: Codes) -> Codes:
+    """How many faces of each emotion (row) got each answer (column), shape (7, 7)."""
+    kinds = len(EMOTIONS)
+    pairs = np.bincount(kinds * labels + predicted, minlength=kinds**2)
+    return pairs.reshape(kinds, kinds)
+
+
+def share(part: Codes, whole: Codes) -> NDArray[np.float64]:
+    """Part by whole, element by element; 0 of nothing."""
+    return part / np.maximum(whole, 1)
 
 
 def cross_entropy(labels: Codes, probabilities: NDArray[np.float32]) -> float:

@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.distance import pdist
 
 from fedward.common.result import Skew
 
@@ -37,10 +36,11 @@ def hellinger(counts: NDArray[np.int64]) -> NDArray[np.float64]:
         counts: images per hospital and emotion, shape (n, emotions), no row empty.
 
     Returns:
-        The n (n - 1) / 2 distances, in the order of scipy's ``pdist``.
+        The n (n - 1) / 2 distances: of row 0 to all later ones, of row 1 to all later ones, ...
     """
     roots = np.sqrt(counts / counts.sum(axis=1, keepdims=True))
-    distances: NDArray[np.float64] = pdist(roots) / np.sqrt(2)
+    later = [np.linalg.norm(roots[i + 1 :] - root, axis=1) for i, root in enumerate(roots)]
+    distances: NDArray[np.float64] = np.concatenate([*later, np.empty(0)]) / np.sqrt(2)
     return distances.clip(max=1.0)
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from fedward.common.errors import DataError
 from fedward.common.metrics import cross_entropy, score
@@ -32,6 +33,17 @@ def test_the_confusion_matrix_explains_the_scores(pairs):
     assert confusion.trace() / len(labels) == pytest.approx(part.accuracy)
     assert confusion.sum(1).tolist() == [c.support for c in part.per_class.values()]
     assert 0 <= part.macro_f1 <= 1
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=40))
+def test_scores_are_those_of_scikit_learn(pairs):
+    labels, predicted = (np.array(column, np.int64) for column in zip(*pairs, strict=True))
+    part = score("PrivateTest", labels, predicted)
+    codes = np.arange(7)
+    known = precision_recall_fscore_support(labels, predicted, labels=codes, zero_division=0)
+    ours = [[c.precision, c.recall, c.f1, c.support] for c in part.per_class.values()]
+    assert np.array_equal(np.transpose(ours), known)
+    assert np.array_equal(part.confusion, confusion_matrix(labels, predicted, labels=codes))
 
 
 def test_nothing_cannot_be_scored():
