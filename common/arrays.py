@@ -5,34 +5,38 @@ The names and shapes are the plain model's, also for a private twin, and no arra
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
-from torch import Tensor, nn
 
 from fedward.common.errors import ModelError, UpdateError
 from fedward.common.files import writing
 
+if TYPE_CHECKING:  # torch takes seconds to import, and who looks into a run directory needs none
+    from torch import Tensor, nn
+
 Arrays = dict[str, NDArray[np.float32]]
 
 
-def to_arrays(model: nn.Module) -> Arrays:
+def to_arrays(model: "nn.Module") -> Arrays:
     """Copies of all parameters and buffers, float32, C-contiguous, sorted by name."""
     return {
-        name: tensor.detach().to(torch.float32).contiguous().numpy().copy()
+        name: tensor.detach().float().contiguous().numpy().copy()
         for name, tensor in sorted(_tensors(model).items())
     }
 
 
-def load_arrays(model: nn.Module, arrays: Arrays) -> None:
+def load_arrays(model: "nn.Module", arrays: Arrays) -> None:
     """Copy arrays into a model, in place.
 
     Raises:
         ModelError: the arrays are not this model's; the model is then unchanged.
     """
+    import torch  # see above
+
     tensors = _tensors(model)
     if problem := _mismatch(
         {name: array.shape for name, array in arrays.items()},
@@ -95,7 +99,7 @@ def read_arrays(path: Path) -> Arrays:
     return dict(sorted(arrays.items()))
 
 
-def _tensors(model: nn.Module) -> dict[str, Tensor]:
+def _tensors(model: "nn.Module") -> "dict[str, Tensor]":
     """Parameters and buffers by name; a tensor with two names goes by its outermost."""
     return dict(model.named_parameters()) | dict(model.named_buffers())
 

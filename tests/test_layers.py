@@ -114,7 +114,9 @@ def test_a_module_fits_the_mind(path: Path) -> None:
     ("module", "heavy"),
     [
         ("fedward.sims.cli", {"fedward.sims.simulate", "torch", "flwr"}),
-        ("fedward.sims.simulate", {"fedward.server", "torch", "flwr"}),
+        ("fedward.sims.folders", {"torch", "flwr"}),
+        ("fedward.sims.recipes", {"torch", "flwr"}),
+        ("fedward.sims.simulate", {"torch", "flwr"}),
         ("fedward.sims.worker", {"fedward.server", "sqlalchemy", "matplotlib", "opacus"}),
     ],
 )
