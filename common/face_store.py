@@ -8,7 +8,6 @@ are verified whenever it is opened, and what fails is rebuilt from the source.
 """
 
 import hashlib
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -17,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from fedward.common.config import Frozen
@@ -25,6 +23,7 @@ from fedward.common.curate import Fate, fates, summary
 from fedward.common.errors import DataError
 from fedward.common.face_source import identity, read_source
 from fedward.common.faces import EMOTIONS, SPLITS, Curation, FaceData, FaceSet
+from fedward.common.files import sync, unwritable
 from fedward.common.raw_faces import Progress, RawFaces
 
 LAYOUT = 1  # of an entry and of the rules behind it; another number never reads this one's entries
@@ -80,7 +79,8 @@ def open_faces(
         is a patient of its own.
 
     Raises:
-        DataError: if the source cannot be used, or the cache cannot be written.
+        DataError: if the source cannot be used.
+        RunError: if the cache cannot be written.
     """
     stored = open_stored(path, cache=cache, progress=progress)
     parts = _slices(stored)
@@ -94,7 +94,7 @@ def open_stored(path: Path, *, cache: Path, progress: Progress | None = None) ->
     """Open a source with everything in it, also what curation leaves out.
 
     Raises:
-        DataError: as ``open_faces``.
+        DataError, RunError: as ``open_faces``.
     """
     key = identity(path)
     place = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
@@ -160,9 +160,8 @@ def _write_entry(entry: Path, path: Path, faces: RawFaces, sha256: str) -> None:
     ordered = faces.take(np.lexsort((faces.splits, fate != Fate.KEPT)))
     try:
         with _new_folder(entry) as folder:
-            _save(folder / "images.npy", ordered.images)
-            _save(folder / "labels.npy", ordered.labels)
-            _save(folder / "splits.npy", ordered.splits)
+            for name in _ARRAYS:
+                np.save(folder / f"{name}.npy", getattr(ordered, name), allow_pickle=False)
             meta = _Meta(
                 layout=LAYOUT,
                 source=str(path),
@@ -171,23 +170,13 @@ def _write_entry(entry: Path, path: Path, faces: RawFaces, sha256: str) -> None:
                 curation=summary(fate),
                 checksums={name: _sha256(folder / f"{name}.npy") for name in _ARRAYS},
             )
-            with (folder / "meta.json").open("wb") as stream:
-                stream.write(meta.model_dump_json(indent=2).encode())
-                stream.flush()
-                os.fsync(stream.fileno())
+            (folder / "meta.json").write_text(meta.model_dump_json(indent=2), encoding="utf-8")
+            for file in folder.iterdir():
+                sync(file)
     except OSError as error:
-        reason = error.strerror or "is the disk full?"  # numpy's short write has no errno
-        raise DataError(
-            f"{entry.parent}: the cache of faces cannot be written ({reason}); free "
-            f"{ordered.images.nbytes / 1e6:.0f} MB there, or name another cache folder"
-        ) from None
-
-
-def _save(file: Path, array: NDArray[np.uint8] | NDArray[np.int64]) -> None:
-    with file.open("wb") as stream:
-        np.save(stream, array, allow_pickle=False)
-        stream.flush()
-        os.fsync(stream.fileno())
+        size = ordered.images.nbytes / 1e6
+        cure = f"free {size:.0f} MB there, or set FEDWARD_CACHE to another folder"
+        raise unwritable(entry, error, cure) from None
 
 
 def _sha256(file: Path) -> str:

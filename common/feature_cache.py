@@ -6,8 +6,6 @@ a file that was cut short or damaged is noticed when it is opened, and made anew
 """
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fedward.common.errors import RunError
+from fedward.common.files import writing
 from fedward.common.scattering import CHUNK, FEATURES, VERSION, extract
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
@@ -38,13 +36,7 @@ def cached_features(images: NDArray[np.uint8], cache: Path | None) -> NDArray[np
         return extract(images)
     path = cache / f"features-{_key(images)}.npy"
     if not _is_whole(path, len(images)):
-        try:
-            _write(path, images)
-        except OSError as error:
-            raise RunError(
-                f"cannot write the feature cache {path}: {error.strerror or error}; free "
-                f"{_size(len(images)) >> 20} MB there or choose another cache folder"
-            ) from error
+        _write(path, images)
     features: NDArray[np.float32] = np.load(path, mmap_mode="c", allow_pickle=False)
     return features
 
@@ -93,21 +85,14 @@ def _digest_agrees(path: Path, size: int, inode: int, modified_ns: int) -> bool:
 
 
 def _write(path: Path, images: NDArray[np.uint8]) -> None:
-    """Extract block by block into a temporary file and rename it when it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".features-", delete=False) as file:
-        try:
-            digest = hashlib.sha256()
-            for part in _parts(images):
-                file.write(part)
-                digest.update(part)
-            file.write(digest.digest())
-            file.flush()
-            os.fsync(file.fileno())
-            Path(file.name).replace(path)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise
+    """Extract block by block, so that memory does not grow with the images."""
+    cure = f"free {_size(len(images)) / 1e6:.0f} MB there, or set FEDWARD_CACHE to another folder"
+    digest = hashlib.sha256()
+    with writing(path, cure=cure) as temporary, temporary.open("wb") as file:
+        for part in _parts(images):
+            file.write(part)
+            digest.update(part)
+        file.write(digest.digest())
 
 
 def _parts(images: NDArray[np.uint8]) -> Iterator[bytes]:

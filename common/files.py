@@ -9,10 +9,15 @@ from pathlib import Path
 
 from fedward.common.errors import RunError
 
+RESUME = "free some space, then go on with `fedward simulate --resume`"
+_FULL = (errno.ENOSPC, errno.EDQUOT, None)  # None: numpy's, when only part of an array was written
+
 
 @contextmanager
-def writing(path: Path) -> Iterator[Path]:
+def writing(path: Path, *, cure: str = RESUME) -> Iterator[Path]:
     """A temporary neighbour of ``path`` that replaces it, synced, when the block succeeds.
+
+    ``cure`` says what to do when the disk is full.
 
     Raises:
         RunError: when the disk is full or the folder cannot be written; ``path`` is as it was.
@@ -24,12 +29,11 @@ def writing(path: Path) -> Iterator[Path]:
         os.close(handle)
         temporary = Path(name)
         yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        sync(temporary)
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
-        raise RunError(f"cannot write {path}: {cause(error)}") from None
+        raise unwritable(path, error, cure) from None
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -41,8 +45,14 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def cause(error: OSError) -> str:
-    """Why a file could not be written, with the cure where there is one."""
-    if error.errno == errno.ENOSPC:
-        return "the disk is full; free some space, then go on with `fedward simulate --resume`"
-    return error.strerror or str(error)
+def sync(path: Path) -> None:
+    """Wait until a file is on the disk. Raises OSError when it cannot be."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def unwritable(path: Path, error: OSError, cure: str = RESUME) -> RunError:
+    """Why a file could not be written, with the cure where the disk is full."""
+    if error.errno in _FULL:
+        return RunError(f"cannot write {path}: the disk is full; {cure}")
+    return RunError(f"cannot write {path}: {error.strerror}")

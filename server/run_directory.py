@@ -21,7 +21,7 @@ from safetensors.numpy import save
 
 from fedward.common.arrays import Arrays
 from fedward.common.errors import RunError
-from fedward.common.files import cause, write_text, writing
+from fedward.common.files import unwritable, write_text, writing
 from fedward.common.result import Result, RoundPart
 from fedward.server.aggregate import ServerState
 
@@ -55,7 +55,7 @@ class RunDirectory:
             with self.metrics.open("a", encoding="utf-8") as file:
                 file.write(part.model_dump_json() + "\n")
         except OSError as error:
-            raise RunError(f"cannot write {self.metrics}: {cause(error)}") from None
+            raise unwritable(self.metrics, error) from None
 
     def rewrite_metrics(self, rounds: list[RoundPart]) -> None:
         """Make metrics.jsonl hold exactly these rounds."""

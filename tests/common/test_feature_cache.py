@@ -104,5 +104,5 @@ def test_a_failing_extraction_leaves_nothing(
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(RunError, match=r"file.features-.*free 0 MB"):
+    with pytest.raises(RunError, match=r"cannot write .*file.features-"):
         cached_features(IMAGES, tmp_path / "file")

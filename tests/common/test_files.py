@@ -4,6 +4,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fedward.common.errors import RunError
@@ -44,6 +45,16 @@ def test_a_full_disk_is_one_line_and_leaves_the_old_file(full_disk: Path) -> Non
         write_text(target, "x" * 200_000)
     assert target.read_text() == "old"
     assert [path.name for path in full_disk.iterdir()] == ["a.txt"]
+
+
+def test_the_cure_of_a_full_disk_is_the_caller_s(full_disk: Path) -> None:
+    def fill() -> None:
+        target = full_disk / "a.npy"
+        with writing(target, cure="free 1 MB") as temporary, temporary.open("wb") as file:
+            np.save(file, np.zeros(100_000, np.uint8))  # fails without an errno
+
+    with pytest.raises(RunError, match=r"a\.npy: the disk is full; free 1 MB$"):
+        fill()
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
