@@ -34,17 +34,23 @@ def cached_features(images: NDArray[np.uint8], cache: Path | None) -> NDArray[np
     """
     if cache is None:
         return extract(images)
-    path = cache / f"features-{_key(images)}.npy"
+    path = _place(images, cache)
     if not _is_whole(path, len(images)):
         _write(path, images)
     features: NDArray[np.float32] = np.load(path, mmap_mode="c", allow_pickle=False)
     return features
 
 
-def _key(images: NDArray[np.uint8]) -> str:
+def are_cached(images: NDArray[np.uint8], cache: Path) -> bool:
+    """Whether the features are there, whole. This process and those that it forks remember what
+    was checked, as long as the file does not change."""
+    return _is_whole(_place(images, cache), len(images))
+
+
+def _place(images: NDArray[np.uint8], cache: Path) -> Path:
     digest = hashlib.sha256(f"{VERSION} {images.dtype} {images.shape}".encode())
     digest.update(np.ascontiguousarray(images).data)
-    return digest.hexdigest()[:40]
+    return cache / f"features-{digest.hexdigest()[:40]}.npy"
 
 
 def _header(examples: int) -> bytes:

@@ -64,6 +64,11 @@ class Consortium:
         labels = self.data.training.labels
         return np.stack([np.bincount(labels[h.training], minlength=7) for h in self.hospitals])
 
+    @cached_property
+    def sites(self) -> tuple[Site, ...]:
+        """What every hospital trains on, photographed once: forked processes share it."""
+        return tuple(self.site(index) for index in range(len(self.hospitals)))
+
     def site(self, index: int) -> Site:
         """What the hospital of this index trains on."""
         hospital = self.hospitals[index]
@@ -129,7 +134,7 @@ def open_site(context: Context) -> Site:
     index = context.node_config["partition-id"]
     if not isinstance(index, int) or not 0 <= index < len(dealt.hospitals):
         raise ConfigError(f"node {index} has no hospital: the study has {len(dealt.hospitals)}")
-    return dealt.site(index)
+    return dealt.sites[index]
 
 
 client_app = app_of(open_site)

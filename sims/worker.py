@@ -33,6 +33,8 @@ from flwr.proto.message_pb2 import Message as ProtoMessage
 
 from fedward.common.config import Study
 from fedward.common.errors import FedwardError
+from fedward.common.feature_cache import are_cached
+from fedward.common.models import reads_features
 from fedward.sims.sites import STUDY_VARIABLE, client_app, consortium
 from fedward.sims.template import DEAL, HOSPITAL_LOG_VARIABLE, READY, SPAN
 
@@ -64,10 +66,15 @@ def main(control_fd: int) -> None:
 
 
 def _deal(study: str) -> None:
-    """Have a study's consortium in memory, for children to share."""
+    """Do once, and have in memory, what every child would have to do for itself."""
     os.environ[STUDY_VARIABLE] = study
     try:
-        consortium(Study.model_validate_json(study))
+        dealt = consortium(Study.model_validate_json(study))
+        for site in dealt.sites:
+            if reads_features(dealt.study.training.model) and site.cache:
+                are_cached(
+                    site.faces.images, site.cache
+                )  # the first order to a hospital makes them
     except FedwardError as error:  # every order will meet it again, and report it
         logging.getLogger("fedward.sims").error("%s", error)
     gc.freeze()  # so that a child's garbage collector does not touch, and copy, shared pages
