@@ -99,11 +99,11 @@ class PrivacyConfig(Frozen):
 
     Attributes:
         epsilon: the target for the whole run, per hospital.
-        noise_multiplier: noise standard deviation per clipping norm.
+        noise_multiplier: noise standard deviation per clipping norm, of every training step.
         delta: of (epsilon, delta).
         clipping_norm: L2 bound of what one image adds to the sum of a step.
         statistics_share: part of mu^2 (Gaussian differential privacy) that feature statistics
-            take in a model that needs them (scatter).
+            take in a model that needs them (scatter), beside the training steps of all rounds.
         unit: what one record of the guarantee is. Here an image; pixel-identical images are one.
     """
 

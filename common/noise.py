@@ -16,6 +16,7 @@ from fedward.common.privacy import (
     epsilon_of,
     noise_multiplier_for,
     split_budget,
+    statistics_noise_beside,
 )
 from fedward.common.train import FitPlan
 
@@ -94,19 +95,19 @@ def _calibrate(
     privacy: PrivacyConfig, rate: float, per_round: int, rounds: int, statistics: bool
 ) -> NoisePlan:
     steps = rounds * per_round
+    share = privacy.statistics_share
+    first: float | None = None
     if privacy.noise_multiplier is not None:
-        sigma = privacy.noise_multiplier
-        return NoisePlan(sigma, sigma if statistics else None, rate, per_round)
-    assert privacy.epsilon is not None  # the other half of PrivacyConfig's rule
-    if statistics:
-        first, step = split_budget(
-            epsilon=privacy.epsilon,
-            delta=privacy.delta,
-            statistics_share=privacy.statistics_share,
-            gradient_steps=steps,
-        )
+        step = privacy.noise_multiplier
+        if statistics:
+            first = statistics_noise_beside(
+                gradient_noise=step, statistics_share=share, gradient_steps=steps
+            )
         return NoisePlan(step, first, rate, per_round)
-    step = noise_multiplier_for(
-        epsilon=privacy.epsilon, delta=privacy.delta, sample_rate=rate, steps=steps
-    )
-    return NoisePlan(step, None, rate, per_round)
+    assert privacy.epsilon is not None  # the other half of PrivacyConfig's rule
+    target = {"epsilon": privacy.epsilon, "delta": privacy.delta}
+    if statistics:
+        first, step = split_budget(**target, statistics_share=share, gradient_steps=steps)
+    else:
+        step = noise_multiplier_for(**target, sample_rate=rate, steps=steps)
+    return NoisePlan(step, first, rate, per_round)

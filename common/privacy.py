@@ -115,15 +115,24 @@ def split_budget(
     Raises:
         ConfigError: a share that leaves nothing to one of the two.
     """
-    if not 0 < statistics_share < 1 or gradient_steps < 1:
-        raise ConfigError(
-            f"a statistics share of {statistics_share} with {gradient_steps} gradient steps leaves "
-            "no budget to one of them; choose a share strictly between 0 and 1"
-        )
+    _check_share(statistics_share, gradient_steps)
     mu = mu_for(epsilon=epsilon, delta=delta)
     statistics = 1 / (mu * math.sqrt(statistics_share))
     gradient = math.sqrt(gradient_steps) / (mu * math.sqrt(1 - statistics_share))
     return statistics, gradient
+
+
+def statistics_noise_beside(
+    *, gradient_noise: float, statistics_share: float, gradient_steps: int
+) -> float:
+    """Noise multiplier of one statistics release, as ``split_budget`` has it beside full-batch
+    gradient steps with the multiplier ``gradient_noise``.
+
+    Raises:
+        ConfigError: a share that leaves nothing to one of the two.
+    """
+    _check_share(statistics_share, gradient_steps)
+    return gradient_noise * math.sqrt((1 - statistics_share) / (statistics_share * gradient_steps))
 
 
 def gaussian_mu(events: Sequence[GaussianEvent]) -> float:
@@ -188,6 +197,14 @@ def _sampled_epsilon(events: Sequence[GaussianEvent], delta: float, interval: fl
 
 def _full_batch(events: Sequence[GaussianEvent]) -> bool:
     return all(event.sample_rate == 1 for event in events if event.steps)
+
+
+def _check_share(statistics_share: float, gradient_steps: int) -> None:
+    if not 0 < statistics_share < 1 or gradient_steps < 1:
+        raise ConfigError(
+            f"a statistics share of {statistics_share} with {gradient_steps} gradient steps leaves "
+            "no budget to one of them; choose a share strictly between 0 and 1"
+        )
 
 
 def _check_delta(delta: float) -> None:

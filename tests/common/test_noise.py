@@ -5,6 +5,7 @@ import math
 import pytest
 
 from fedward.common.config import ModelName, PrivacyConfig, RoundsConfig, Study, TrainingConfig
+from fedward.common.errors import ConfigError
 from fedward.common.noise import plan_noise
 
 
@@ -31,15 +32,33 @@ def test_a_full_batch_plan_meets_its_target_at_the_last_round() -> None:
     assert plan.epsilon([], delta=1e-5) == 0
 
 
-def test_statistics_take_their_share_of_the_budget() -> None:
-    plan = plan_noise(study(PrivacyConfig(epsilon=3, statistics_share=0.25)), 1000)
+@pytest.mark.parametrize("target", [{"epsilon": 3.0}, {"noise_multiplier": 8.0}])
+def test_statistics_take_their_share_of_the_budget(target: dict[str, float]) -> None:
+    plan = plan_noise(study(PrivacyConfig(**target, statistics_share=0.25)), 1000)
     assert plan is not None
+    assert plan.step == pytest.approx(target.get("noise_multiplier", plan.step))
     assert plan.statistics is not None
     assert plan.noise_multiplier(1) == plan.statistics
     assert plan.noise_multiplier(2) == plan.step
     # mu^2 = 1/s0^2 + 10/s^2, of which the first part is a quarter
     parts = (1 / plan.statistics**2, 10 / plan.step**2)
     assert parts[0] / sum(parts) == pytest.approx(0.25)
+
+
+def test_a_given_multiplier_is_calibrated_like_its_own_epsilon() -> None:
+    given = plan_noise(study(PrivacyConfig(noise_multiplier=8)), 1000)
+    assert given is not None
+    epsilon = given.epsilon(list(range(1, 12)), delta=1e-5)
+    aimed = plan_noise(study(PrivacyConfig(epsilon=epsilon)), 1000)
+    assert aimed is not None
+    assert aimed.step == pytest.approx(8)
+    assert aimed.statistics == pytest.approx(given.statistics)
+
+
+@pytest.mark.parametrize("target", [{"epsilon": 3.0}, {"noise_multiplier": 8.0}])
+def test_a_share_that_leaves_nothing_to_the_steps_is_refused(target: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match="statistics share of 1"):
+        plan_noise(study(PrivacyConfig(**target, statistics_share=1)), 1000)
 
 
 def test_sampled_steps_count_by_the_public_size() -> None:
