@@ -1,12 +1,18 @@
-"""What result.json says about time."""
+"""What result.json says about time and about the end of a run."""
 
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fedward.common.config import DataConfig, HospitalsConfig, Study
+from fedward.common.errors import RunError
+from fedward.common.metrics import score
+from fedward.server.aggregate import ServerState
+from fedward.server.evaluate import Evaluation
 from fedward.server.run_directory import RunDirectory
+from fedward.sims import pictures
 from fedward.sims.chronicle import SimulationChronicle
 from fedward.sims.sites import Consortium, consortium
 from fedward.sims.stopwatch import Stopwatch
@@ -36,3 +42,26 @@ def test_time_spent_on_data_is_no_part_of_the_startup(dealt: Consortium, tmp_pat
     assert seconds["data"] == 4.5
     assert seconds["startup"] == 109.0 - 100.0 - 4.5
     assert seconds["total"] == 10.0
+
+
+def test_a_run_whose_report_cannot_be_written_is_not_completed(
+    dealt: Consortium, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise RunError("the disk is full")
+
+    labels = dealt.test.labels
+    answers = np.eye(7, dtype=np.float32)[labels]
+    evaluation = Evaluation(0.0, score("PublicTest", labels, labels), answers)
+    directory = RunDirectory(tmp_path)
+    chronicle = SimulationChronicle(dealt, directory, 0.0, Stopwatch(), lambda part, count: None)
+    chronicle.began({}, [])
+    chronicle.ended(evaluation, [], ServerState(0, {"weight": np.zeros(1, np.float32)}))
+    monkeypatch.setattr(pictures, "draw", full)
+    with pytest.raises(RunError):
+        chronicle.completed()
+    assert json.loads(directory.result.read_text())["status"] == "running"
+    monkeypatch.undo()
+    assert chronicle.completed().status == "completed"
+    assert json.loads(directory.result.read_text())["status"] == "completed"
+    assert directory.report.exists()
