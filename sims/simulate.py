@@ -16,11 +16,12 @@ from fedward.sims.progress import Tell
 from fedward.sims.run import Run
 from fedward.sims.template import HOSPITAL_LOG_VARIABLE, template
 
-NO_TELEMETRY = {
+QUIET = {  # nothing is reported, looked up or installed, and Ray gives no advice
     "FLWR_TELEMETRY_ENABLED": "0",
     "FLWR_DISABLE_UPDATE_CHECK": "1",
     "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 
 
@@ -74,7 +75,7 @@ def _read(run: Run, tell: Tell) -> None:
 def _environment(study: Study, folder: Path, workers: int, engine: str) -> Iterator[None]:
     """What Flower, Ray and the hospitals' processes read from the environment."""
     before = dict(os.environ)
-    os.environ.update(NO_TELEMETRY)
+    os.environ.update(QUIET)
     os.environ["FEDWARD_STUDY"] = study.model_dump_json()
     os.environ["FEDWARD_ENGINE"] = engine
     os.environ["FEDWARD_WORKERS"] = str(workers)
