@@ -22,7 +22,7 @@ def carry_out(order: Order, site: Site) -> Update:
     Raises:
         ModelError: when the order's arrays do not fit its model, or inputs are not finite.
     """
-    model = build(order.training.model, seed=order.seed, private=order.noise_multiplier is not None)
+    model = build(order.training.model, seed=order.seed)
     load_arrays(model, order.arrays)
     inputs = network_inputs(order.training.model, site.faces.images, cache=site.cache)
     labels = torch.from_numpy(np.asarray(site.faces.labels))

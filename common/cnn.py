@@ -5,9 +5,6 @@ what follows the convolutions is pooled to a fixed 3x3; that makes a cheap start
 possible. GroupNorm (Wu & He 2018) stands everywhere where BatchNorm would: statistics over a
 batch would mix patients, which neither per-example clipping nor unequal hospitals allow. Without
 BatchNorm, training starts slowly; centred kernels cure most of that.
-
-``private`` twins differ in one thing: no operation works in place, because Opacus reads what the
-layers were given after the backward pass. Names, shapes and logits are the same.
 """
 
 from typing import cast
@@ -23,8 +20,7 @@ CHANNELS_PER_GROUP = 16
 class CentredConv2d(nn.Conv2d):
     """A convolution with kernels of mean zero, so that a map does not follow its inputs' mean.
 
-    With the GroupNorm behind it, which undoes scale, this is weight standardisation. Opacus has no
-    rule of its own for it and differentiates it by functorch.
+    With the GroupNorm behind it, which undoes scale, this is weight standardisation.
 
     Source: Qiao et al. 2019, "Micro-Batch Training with Batch-Channel Normalization and Weight
     Standardization"; Huang et al. 2017, "Centered Weight Normalization".
@@ -37,22 +33,22 @@ class CentredConv2d(nn.Conv2d):
 
 
 def convolution(
-    channels_in: int, channels_out: int, *, kernel: int = 3, stride: int = 1, private: bool
+    channels_in: int, channels_out: int, *, kernel: int = 3, stride: int = 1
 ) -> nn.Sequential:
     """Centred convolution, GroupNorm and ReLU; stride 2 halves height and width, rounding up."""
     return nn.Sequential(
         CentredConv2d(channels_in, channels_out, kernel, stride, kernel // 2, bias=False),
         nn.GroupNorm(channels_out // CHANNELS_PER_GROUP, channels_out),
-        nn.ReLU(inplace=not private),
+        nn.ReLU(inplace=True),
     )
 
 
 class Residual(nn.Module):
     """``x + convolution(x)``, shape kept (He et al. 2016)."""
 
-    def __init__(self, channels: int, *, private: bool) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.branch = convolution(channels, channels, private=private)
+        self.branch = convolution(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Any (n, channels, h, w)."""
@@ -69,16 +65,16 @@ class CompactCnn(nn.Module):
     -> (n, 256, 3, 3) -> (n, 7).
     """
 
-    def __init__(self, *, private: bool = False) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.convolutions = nn.Sequential(
             nn.PixelUnshuffle(2),
-            convolution(4, 32, private=private),
-            convolution(32, 64, stride=2, private=private),
-            Residual(64, private=private),
-            convolution(64, 128, stride=2, private=private),
-            Residual(128, private=private),
-            convolution(128, 256, stride=2, private=private),
+            convolution(4, 32),
+            convolution(32, 64, stride=2),
+            Residual(64),
+            convolution(64, 128, stride=2),
+            Residual(128),
+            convolution(128, 256, stride=2),
         )
         self.pool = nn.AdaptiveAvgPool2d(3)
         self.dropout = nn.Dropout(0.2)
@@ -100,26 +96,26 @@ class ThesisCnn(nn.Module):
     -> (n, 512, 3, 3) -> (n, 256) -> (n, 512) -> (n, 7).
     """
 
-    def __init__(self, *, private: bool = False) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.convolutions = nn.Sequential(
-            convolution(1, 32, private=private),
-            convolution(32, 64, private=private),
+            convolution(1, 32),
+            convolution(32, 64),
             nn.MaxPool2d(2),
-            convolution(64, 128, kernel=5, private=private),
+            convolution(64, 128, kernel=5),
             nn.MaxPool2d(2),
-            convolution(128, 512, private=private),
+            convolution(128, 512),
             nn.MaxPool2d(2),
-            convolution(512, 512, private=private),
+            convolution(512, 512),
             nn.MaxPool2d(2),
         )
         self.pool = nn.AdaptiveAvgPool2d(3)
         self.dense = nn.Sequential(
             nn.Linear(512 * 3 * 3, 256),
-            nn.ReLU(inplace=not private),
+            nn.ReLU(inplace=True),
             nn.Dropout(0.25),
             nn.Linear(256, 512),
-            nn.ReLU(inplace=not private),
+            nn.ReLU(inplace=True),
             nn.Dropout(0.25),
             nn.Linear(512, len(EMOTIONS)),
         )

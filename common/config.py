@@ -16,7 +16,7 @@ from fedward.common.errors import ConfigError
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
-ModelName = Literal["thesis-cnn", "compact-cnn", "lstm", "cnn-lstm", "scatter"]
+ModelName = Literal["thesis-cnn", "compact-cnn", "thesis-lstm", "lstm", "cnn-lstm", "scatter"]
 TAKES_SMALL_FACES = frozenset({"thesis-cnn", "compact-cnn"})
 
 

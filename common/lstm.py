@@ -4,9 +4,6 @@ Shapes: input float32 (n, 1, 48, 48), logits (n, 7); only that size, for the wid
 the width of the face. LSTM after Hochreiter & Schmidhuber 1997, both directions after Schuster &
 Paliwal 1997; all steps are pooled (mean and maximum), so that no part of the face has to survive
 to a last state.
-
-``private`` twins use Opacus's DPLSTM, which computes per-example gradients; its names, shapes and
-outputs are those of nn.LSTM.
 """
 
 from typing import cast
@@ -19,13 +16,9 @@ from fedward.common.errors import ModelError
 from fedward.common.faces import EMOTIONS, SIDE
 
 
-def recurrence(width: int, hidden: int, *, private: bool) -> nn.Module:
+def recurrence(width: int, hidden: int) -> nn.LSTM:
     """Both directions of one LSTM layer: (n, steps, width) to (n, steps, 2 x hidden)."""
-    if not private:
-        return nn.LSTM(width, hidden, batch_first=True, bidirectional=True)
-    from opacus.layers import DPLSTM  # takes seconds to import, and only private twins need it
-
-    return cast(nn.Module, DPLSTM(width, hidden, batch_first=True, bidirectional=True))
+    return nn.LSTM(width, hidden, batch_first=True, bidirectional=True)
 
 
 def pooled(sequence: Tensor) -> Tensor:
@@ -53,10 +46,10 @@ class RowLstm(nn.Module):
     (n, 1, 48, 48) -> twice (n, 24, 96) -> twice (n, 24, 256) -> (n, 1024) -> (n, 7).
     """
 
-    def __init__(self, *, private: bool = False) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.rows = recurrence(2 * SIDE, 128, private=private)
-        self.columns = recurrence(2 * SIDE, 128, private=private)
+        self.rows = recurrence(2 * SIDE, 128)
+        self.columns = recurrence(2 * SIDE, 128)
         self.dropout = nn.Dropout(0.3)
         self.head = nn.Linear(8 * 128, len(EMOTIONS))
 
@@ -68,6 +61,23 @@ class RowLstm(nn.Module):
         return cast(Tensor, self.head(self.dropout(read)))
 
 
+class ThesisLstm(nn.Module):
+    """The LSTM of the thesis that Fedward continues: rows from top to bottom, the last state tells.
+
+    (n, 1, 48, 48) -> (n, 48, 48) -> (n, 128) -> (n, 7).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows = nn.LSTM(SIDE, 128, batch_first=True)
+        self.head = nn.Linear(128, len(EMOTIONS))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (n, 7) of images (n, 1, 48, 48)."""
+        read, _ = self.rows(strips(images, 1))
+        return cast(Tensor, self.head(read[:, -1]))
+
+
 class CnnLstm(nn.Module):
     """The hybrid: convolutions see what is near, an LSTM reads their rows from top to bottom.
 
@@ -75,15 +85,15 @@ class CnnLstm(nn.Module):
     -> (n, 12, 256) -> (n, 512) -> (n, 7).
     """
 
-    def __init__(self, *, private: bool = False) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.convolutions = nn.Sequential(
             nn.PixelUnshuffle(2),
-            convolution(4, 32, private=private),
-            convolution(32, 64, stride=2, private=private),
-            Residual(64, private=private),
+            convolution(4, 32),
+            convolution(32, 64, stride=2),
+            Residual(64),
         )
-        self.rows = recurrence(64 * SIDE // 4, 128, private=private)
+        self.rows = recurrence(64 * SIDE // 4, 128)
         self.dropout = nn.Dropout(0.3)
         self.head = nn.Linear(4 * 128, len(EMOTIONS))
 

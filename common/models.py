@@ -15,11 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fedward.common.arrays import load_arrays, to_arrays
 from fedward.common.cnn import CompactCnn, ThesisCnn
 from fedward.common.errors import ConfigError
 from fedward.common.faces import EMOTIONS
-from fedward.common.lstm import CnnLstm, RowLstm
+from fedward.common.lstm import CnnLstm, RowLstm, ThesisLstm
 
 STANDARD_DEVIATION_FLOOR = 8.0  # grey levels; a nearly blank image stays nearly blank
 PIXEL_LIMIT = 3.0  # standard deviations
@@ -31,19 +30,18 @@ class ModelSpec:
 
     Attributes:
         summary: one line for people.
-        make: the network, ``make(private=True)`` the twin that Opacus can train.
+        make: the network, untrained.
         reads: "pixels" (which can be augmented) or "features" (computed once per image).
         any_side: whether it takes smaller faces too (TrainingConfig.low_resolution).
     """
 
     summary: str
-    make: Callable[..., nn.Module]
+    make: Callable[[], nn.Module]
     reads: Literal["pixels", "features"] = "pixels"
     any_side: bool = False
 
 
-def _scatter(*, private: bool) -> nn.Module:
-    """The linear head is its own private twin: its gradients have a closed form."""
+def _scatter() -> nn.Module:
     from fedward.common.linear import ScatterHead  # lazily: other models need none of it
 
     return ScatterHead()
@@ -53,6 +51,7 @@ MODELS: Mapping[str, ModelSpec] = MappingProxyType(
     {
         "thesis-cnn": ModelSpec("the thesis's CNN, 4.5 M parameters", ThesisCnn, any_side=True),
         "compact-cnn": ModelSpec("a CNN of 0.6 M parameters", CompactCnn, any_side=True),
+        "thesis-lstm": ModelSpec("the thesis's LSTM, over rows", ThesisLstm),
         "lstm": ModelSpec("an LSTM over rows and columns", RowLstm),
         "cnn-lstm": ModelSpec("convolutions, then an LSTM over rows", CnnLstm),
         "scatter": ModelSpec("scattering and HOG, linear head", _scatter, reads="features"),
@@ -76,11 +75,11 @@ def reads_features(name: str) -> bool:
     return spec_of(name).reads == "features"
 
 
-def build(name: str, *, seed: int, private: bool = False) -> nn.Module:
-    """A new model in float32; the same seed gives both twins the same arrays.
+def build(name: str, *, seed: int) -> nn.Module:
+    """A new model in float32; the same seed gives the same arrays.
 
-    Plain convolutions are laid out channels_last, which is faster on CPUs (Opacus unfolds its own
-    way). torch's global random state is left as it was.
+    Convolutions are laid out channels_last, which is faster on CPUs. torch's global random state
+    is left as it was.
 
     Raises:
         ConfigError: no model has this name.
@@ -88,11 +87,7 @@ def build(name: str, *, seed: int, private: bool = False) -> nn.Module:
     make = spec_of(name).make
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        model = make(private=False)
-        if private:
-            twin = make(private=True)
-            load_arrays(twin, to_arrays(model))
-            return twin
+        model = make()
     layout: Any = {"memory_format": torch.channels_last}  # which torch's own stubs leave out
     return model.to(**layout)
 

@@ -1,15 +1,15 @@
 """Local training at one hospital: one loop, with or without differential privacy.
 
-Without: shuffled batches, every image once an epoch. With: DP-SGD (Abadi et al. 2016) on Opacus's
-per-example gradients. Every image enters every step by a coin of its own (Poisson sampling, what
-the accountant assumes), its gradient is clipped, Gaussian noise is added to the sum, and the sum
-is divided by a public size; a step that draws nobody is noise alone and counts.
+Without: shuffled batches, every image once an epoch. With: DP-SGD (Abadi et al. 2016), by Opacus's
+optimiser on sums that are clipped in one backward pass (common/bookkeeping.py). Every image enters
+every step by a coin of its own (Poisson sampling, what the accountant assumes), its gradient is
+clipped, Gaussian noise is added to the sum, and the sum is divided by a public size; a step that
+draws nobody is noise alone and counts.
 
 Shapes: inputs (n, ...) in the model's dtype, labels int64 (n,).
 """
 
 import math
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,8 +24,7 @@ from fedward.common.errors import ModelError
 from fedward.common.faces import EMOTIONS, SIDE
 
 BETAS = (0.9, 0.98)
-MOST_PER_EXAMPLE_GRADIENTS = 64  # at a time ...
-MOST_PER_EXAMPLE_NUMBERS = 2**26  # ... and no more than 256 MB of them
+MOST_ROWS = 256  # of a private step at a time, which bounds its memory
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ def fit(
     """Train a model in place; torch's global random state is left as it was.
 
     Args:
-        model: from ``build``; its private twin if ``privacy`` is given.
+        model: from ``build``.
         inputs, labels: the hospital's, from ``network_inputs`` and its emotion codes.
         plan: how long and how.
         privacy: None trains without.
@@ -119,7 +118,7 @@ def fit(
     steps = 0
     with _dropout_from(batches), _optimizer(model.train(), plan, privacy, noise) as optimizer:
         for rows in _draws(len(labels), plan, batches, poisson=privacy is not None):
-            parts = torch.split(rows, _part_size(model) if privacy else max(1, len(rows)))
+            parts = torch.split(rows, MOST_ROWS if privacy else max(1, len(rows)))
             for part in parts:
                 optimizer.zero_grad()
                 if len(part):
@@ -128,7 +127,6 @@ def fit(
                         F.cross_entropy(logits, labels[part], label_smoothing=plan.label_smoothing)
                     )
                 if privacy:
-                    _bound(model, len(part))
                     optimizer.signal_skip_step(part is not parts[-1])
                 optimizer.step()
             steps += 1
@@ -163,50 +161,29 @@ def _view(images: Tensor, plan: FitPlan, generator: torch.Generator) -> Tensor:
     return resized(images, plan.resolution) if images.ndim == 4 else images
 
 
-def _part_size(model: nn.Module) -> int:
-    """Images whose gradients are held at a time, one by one; bounds a private step's memory."""
-    numbers = sum(p.numel() for p in model.parameters())
-    return max(1, min(MOST_PER_EXAMPLE_GRADIENTS, MOST_PER_EXAMPLE_NUMBERS // numbers))
-
-
-def _bound(model: nn.Module, examples: int) -> None:
-    """Make per-example gradients fit for clipping: nobody's where nobody was drawn, none infinite.
-
-    Clipping would turn an overflow into NaN for all; as zero it stays its own image's affair.
-    """
-    parameter: Any  # Opacus keeps the gradients on it
-    for parameter in model.parameters():
-        if examples == 0:
-            parameter.grad_sample = parameter.new_zeros((0, *parameter.shape))
-        else:
-            parameter.grad_sample.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
-
-
 @contextmanager
 def _optimizer(
     model: nn.Module, plan: FitPlan, privacy: StepPrivacy | None, noise: torch.Generator | None
 ) -> Iterator[Any]:
-    """The optimiser of one call; under privacy Opacus's, with its hooks on the model meanwhile."""
+    """The optimiser of one call; under privacy Opacus's, and a book is kept on the model."""
     plain = _plain_optimizer(model, plan)
     if privacy is None:
         yield plain
         return
     if noise is None:
         raise ValueError("private training needs a generator of its own for the noise")
-    from opacus.grad_sample import GradSampleHooks  # seconds to import: only where it is needed
-    from opacus.optimizers import DPOptimizer
+    # Opacus takes seconds to import: only where it is needed
+    from fedward.common.opacus_mode import BookKeepingHooks, BookKeepingOptimizer
 
-    hooks = GradSampleHooks(model, loss_reduction="mean")
+    hooks = BookKeepingHooks(model)
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Full backward hook is firing")  # images need none
-            yield DPOptimizer(
-                plain,
-                noise_multiplier=privacy.noise_multiplier,
-                max_grad_norm=privacy.clipping_norm,
-                expected_batch_size=plan.expected_batch,
-                generator=noise,
-            )
+        yield BookKeepingOptimizer(
+            plain,
+            noise_multiplier=privacy.noise_multiplier,
+            max_grad_norm=privacy.clipping_norm,
+            expected_batch_size=plan.expected_batch,
+            generator=noise,
+        )
     finally:
         hooks.cleanup()
 

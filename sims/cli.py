@@ -42,7 +42,7 @@ def main() -> None:
 @click.option("--data", type=str, help="Faces: fer2013.csv(.gz), a folder, a zip, or 'synthetic'.")
 @click.option("--hospitals", type=click.IntRange(1), help="How many hospitals.")
 @click.option("--rounds", type=click.IntRange(1), help="How many rounds.")
-@click.option("--model", help="thesis-cnn, compact-cnn, lstm, cnn-lstm or scatter.")
+@click.option("--model", help="Such as compact-cnn, lstm or scatter; see docs.")
 @click.option("--epsilon", type=click.FloatRange(0), help="Privacy target; 0 trains without.")
 @click.option("--seed", type=click.IntRange(0), help="Of everything random.")
 @click.option("--workers", type=click.IntRange(0), default=0, help="Hospitals at a time; 0: cores.")

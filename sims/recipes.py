@@ -36,9 +36,7 @@ def demo() -> Study:
     )
 
 
-def _compact(
-    *, epochs: int, learning_rate: float, warmup: float = 0.0, low_resolution: float = 0.0
-) -> TrainingConfig:
+def _compact(*, epochs: int, learning_rate: float, warmup: float = 0.0) -> TrainingConfig:
     """The compact CNN among unequal hospitals. Small batches, because averaging ten hospitals
     takes one step where pooled training takes ten; calibrated logits against label skew."""
     return TrainingConfig(
@@ -52,7 +50,6 @@ def _compact(
         label_smoothing=0.1,
         calibrate=True,
         augment=True,
-        low_resolution=low_resolution,
     )
 
 
@@ -61,8 +58,8 @@ def fer_compact() -> Study:
     return Study(
         name="fer-compact",
         hospitals=FER_HOSPITALS,
-        training=_compact(epochs=1, learning_rate=1e-3, warmup=0.1, low_resolution=0.4),
-        rounds=RoundsConfig(count=60, server_momentum=0.8, average_from=0.85),
+        training=_compact(epochs=1, learning_rate=1e-3, warmup=0.1),
+        rounds=RoundsConfig(count=60, server_momentum=0.8, average_from=0.8),
     )
 
 
@@ -98,8 +95,9 @@ def fer_lstm() -> Study:
             weight_decay=0.01,
             label_smoothing=0.1,
             calibrate=True,
+            augment=True,
         ),
-        rounds=RoundsConfig(count=13, average_from=0.7),
+        rounds=RoundsConfig(count=16, server_momentum=0.5, average_from=0.7),
     )
 
 

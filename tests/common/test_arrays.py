@@ -34,17 +34,18 @@ def test_buffers_travel_too():
 
 
 @pytest.mark.parametrize("name", ["compact-cnn", "lstm"])
-@pytest.mark.parametrize("private", [False, True])
-def test_a_model_s_arrays_come_back_as_they_went(name, private):
-    source, target = build(name, seed=1), build(name, seed=2, private=private)
+def test_a_model_s_arrays_come_back_as_they_went(name):
+    source, target = build(name, seed=1), build(name, seed=2)
     load_arrays(target, to_arrays(source))
     back = to_arrays(target)
     assert all(np.array_equal(array, back[key]) for key, array in to_arrays(source).items())
     assert all(array.flags["C_CONTIGUOUS"] for array in back.values())
 
 
-def test_a_recurrent_twin_has_no_array_twice():
-    twin = build("lstm", seed=0, private=True)
+def test_opacus_s_recurrent_layer_has_no_array_twice():
+    from opacus.layers import DPLSTM
+
+    twin = nn.Sequential(DPLSTM(3, 2))
     assert len(twin.state_dict()) > len(to_arrays(twin))
     assert sum(a.size for a in to_arrays(twin).values()) == sum(
         p.numel() for p in twin.parameters()

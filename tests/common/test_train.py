@@ -87,11 +87,11 @@ def test_every_image_is_seen_once_an_epoch_and_a_last_partial_batch_is_kept():
     assert epochs[0].tolist() != epochs[1].tolist()
 
 
-@pytest.mark.parametrize("name", ["compact-cnn", "lstm", "cnn-lstm"])
+@pytest.mark.parametrize("name", ["compact-cnn", "lstm", "cnn-lstm", "thesis-lstm"])
 def test_a_private_step_without_noise_is_the_clipped_sum_over_a_public_size(name, monkeypatch):
-    monkeypatch.setattr("fedward.common.train.MOST_PER_EXAMPLE_GRADIENTS", 2)  # three parts
+    monkeypatch.setattr("fedward.common.train.MOST_ROWS", 2)  # three parts
     inputs, labels = some(5)
-    twin = build(name, seed=0, private=True).double()
+    twin = build(name, seed=0).double()
     plain = build(name, seed=0).double()
     for model in (twin, plain):  # dropout would differ: parts draw it one after the other
         for module in model.modules():
@@ -169,7 +169,7 @@ def test_the_same_generators_give_the_same_model_and_others_another(private):
     state = torch.random.get_rng_state()
     results = []
     for seed in (1, 1, 2):
-        model = build("compact-cnn", seed=0, private=private)
+        model = build("compact-cnn", seed=0)
         fit(
             model,
             inputs.float(),
@@ -188,7 +188,7 @@ def test_the_same_generators_give_the_same_model_and_others_another(private):
 
 def test_training_leaves_no_hooks_behind():
     inputs, labels = some(3)
-    model = build("compact-cnn", seed=0, private=True).double()
+    model = build("compact-cnn", seed=0).double()
     privacy = StepPrivacy(noise_multiplier=1.0, clipping_norm=1.0)
     for _ in range(2):
         fit(model, inputs, labels, PLAN, privacy=privacy, batches=generator(), noise=generator())
@@ -263,7 +263,7 @@ def test_calibration_is_refused_under_privacy() -> None:
     privacy = StepPrivacy(noise_multiplier=1.0, clipping_norm=1.0)
     with pytest.raises(ModelError, match="frequencies are private"):
         fit(
-            build("lstm", seed=0, private=True),
+            build("lstm", seed=0),
             torch.zeros(4, 1, 48, 48),
             torch.zeros(4, dtype=torch.int64),
             plan,
