@@ -35,6 +35,7 @@ from fedward.common.config import Study
 from fedward.common.errors import FedwardError
 from fedward.common.feature_cache import are_cached
 from fedward.common.models import reads_features
+from fedward.common.train import warm_up_private
 from fedward.sims.sites import STUDY_VARIABLE, client_app, consortium
 from fedward.sims.template import DEAL, HOSPITAL_LOG_VARIABLE, READY, SPAN
 
@@ -70,11 +71,12 @@ def _deal(study: str) -> None:
     os.environ[STUDY_VARIABLE] = study
     try:
         dealt = consortium(Study.model_validate_json(study))
-        for site in dealt.sites:
-            if reads_features(dealt.study.training.model) and site.cache:
-                are_cached(
-                    site.faces.images, site.cache
-                )  # the first order to a hospital makes them
+        if reads_features(dealt.study.training.model):
+            for site in dealt.sites:
+                if site.cache:  # the first order to a hospital makes them
+                    are_cached(site.faces.images, site.cache)
+        elif dealt.study.privacy:
+            warm_up_private(dealt.study.training.model)
     except FedwardError as error:  # every order will meet it again, and report it
         logging.getLogger("fedward.sims").error("%s", error)
     gc.freeze()  # so that a child's garbage collector does not touch, and copy, shared pages
