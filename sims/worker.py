@@ -71,12 +71,14 @@ def _deal(study: str) -> None:
     os.environ[STUDY_VARIABLE] = study
     try:
         dealt = consortium(Study.model_validate_json(study))
-        if reads_features(dealt.study.training.model):
-            for site in dealt.sites:
+        model = dealt.study.training.model
+        sites = dealt.sites  # photographed now, else every child would photograph them all
+        if reads_features(model):
+            for site in sites:
                 if site.cache:  # the first order to a hospital makes them
                     are_cached(site.faces.images, site.cache)
         elif dealt.study.privacy:
-            warm_up_private(dealt.study.training.model)
+            warm_up_private(model)
     except FedwardError as error:  # every order will meet it again, and report it
         logging.getLogger("fedward.sims").error("%s", error)
     gc.freeze()  # so that a child's garbage collector does not touch, and copy, shared pages
