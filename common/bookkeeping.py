@@ -14,6 +14,7 @@ Sources: Goodfellow 2015, "Efficient per-example gradient computations"; Bu et a
 """
 
 from collections.abc import Callable, Iterable
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -52,18 +53,27 @@ class Note:
             the true value, whatever rounding does.
         held: tensors that ``sums`` needs, examples (or units) first.
         sums: (weights, *held) to pairs of parameter and weighted sum of its gradients.
+        versions: of what is held, when the norms were computed.
     """
 
     squared_norms: Tensor
     held: tuple[Tensor, ...]
     sums: Callable[..., Sums]
+    versions: tuple[int, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "versions", tuple(tensor._version for tensor in self.held))
+
+    def unchanged(self) -> bool:
+        """Whether what is held still is what the norms are about."""
+        return all(x._version == was for x, was in zip(self.held, self.versions, strict=True))
 
 
-@dataclass
+@dataclass(eq=False)
 class Pass:
     """One forward and backward pass through the model: its rows, and the notes of its layers."""
 
-    rows: int | None
+    rows: int
     used: set[str] = field(default_factory=set)
     notes: dict[str, Note] = field(default_factory=dict)
 
@@ -92,13 +102,22 @@ class Book:
         self.most_passes: int | None = None
         self._mean = loss_reduction == "mean"
         self._passes: list[Pass] = []
-        self._known_grads: list[tuple[Tensor | None, int]] = []
+        self._known_grads: list[tuple[Tensor | None, int]]
+        self._know_gradients()
 
-    def open_pass(self, rows: int | None) -> None:
-        """The model begins a forward pass on so many rows (None: not known)."""
-        if not self._passes:
-            self._known_grads = [(p.grad, _version(p.grad)) for p in self.parameters]
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Book":
+        """An empty book about the copied model's parameters."""
+        reduction: Literal["mean", "sum"] = "mean" if self._mean else "sum"
+        parameters = deepcopy(self.parameters, memo)
+        twin = Book(parameters, unit_size=self.unit_size, loss_reduction=reduction)
+        twin.most_passes = self.most_passes
+        return twin
+
+    def open_pass(self, rows: int) -> None:
+        """The model begins a forward pass on so many rows."""
         self._passes = [p for p in self._passes if p.notes]  # others were never differentiated
+        if not self._passes:
+            self._know_gradients()
         self._passes.append(Pass(rows))
 
     def use(self, layer: str, rows: int) -> Pass:
@@ -108,14 +127,17 @@ class Book:
             ModelError: where gradients of single examples cannot be told apart.
         """
         if not self._passes:
-            self.open_pass(None)
+            raise ModelError(
+                f"layer {layer} is called without its model, so that the number of examples is not "
+                "known: call the whole model"
+            )
         current = self._passes[-1]
         if layer in current.used:
             raise ModelError(
                 f"layer {layer} is used twice in one forward pass, which private training does "
                 "not support: give every use a layer of its own"
             )
-        if current.rows is not None and rows != current.rows:
+        if rows != current.rows:
             raise ModelError(
                 f"layer {layer} sees {rows} rows where the model was given {current.rows}: private "
                 "training needs examples in the first dimension of every layer"
@@ -125,8 +147,13 @@ class Book:
         current.used.add(layer)
         return current
 
-    def check_passes(self) -> None:
-        """Raises ModelError when more passes wait than are allowed."""
+    def check_pass(self, layer: str, current: Pass) -> None:
+        """Raises ModelError when a layer's note comes too late, or in a pass too many."""
+        if current not in self._passes:
+            raise ModelError(
+                f"layer {layer} was differentiated for a forward pass before the last one: call "
+                "backward() before the model is called again, or call it once on all rows"
+            )
         if self.most_passes is not None and self.accumulated() > self.most_passes:
             raise ModelError(
                 "a second backward pass came before the optimiser's step: under Poisson sampling a "
@@ -138,8 +165,9 @@ class Book:
         return sum(bool(p.notes) for p in self._passes)
 
     def clear(self) -> None:
-        """Forget everything noted."""
-        self._passes = []
+        """Forget everything noted; a forward pass that is yet to be differentiated still counts."""
+        self._passes = [p for p in self._passes if not p.notes]
+        self._know_gradients()
 
     def norms(self) -> list[Tensor]:
         """Norms of the units' gradients, a tensor (units,) for every pass; infinite or NaN where a
@@ -177,8 +205,8 @@ class Book:
         return torch.stack(shares).sum(0).sqrt() * self._scale(len(shares[0]))
 
     def _scale(self, units: int) -> float:
-        """From a unit's share of the loss to its own loss."""
-        return float(units) if self._mean else 1.0
+        """From a unit's share of the loss to the mean loss of its own examples."""
+        return float(units) if self._mean else 1 / self.unit_size
 
     def _clip(self, current: Pass, clipping_norm: float) -> Sums:
         norms = self._norms(current)
@@ -190,7 +218,12 @@ class Book:
         units = units * self._scale(len(units))
         weights = Weights(units, units.repeat_interleave(self.unit_size))
         whole = bool(finite.all())
-        for note in current.notes.values():
+        for layer, note in current.notes.items():
+            if not note.unchanged():
+                raise ModelError(
+                    f"what layer {layer} was given was changed in place before its gradients were "
+                    "summed: give every batch tensors of its own"
+                )
             held = note.held
             if not whole:  # zero times infinity is not zero: what is not finite must go
                 held = tuple(self._without(tensor, finite) for tensor in held)
@@ -200,8 +233,11 @@ class Book:
         rows = keep if len(tensor) == len(keep) else keep.repeat_interleave(self.unit_size)
         return torch.where(rows.view(-1, *[1] * (tensor.ndim - 1)), tensor, 0)
 
+    def _know_gradients(self) -> None:
+        self._known_grads = [(p.grad, _version(p.grad)) for p in self.parameters]
+
     def _check_no_stray_gradient(self) -> None:
-        for parameter, (known, version) in zip(self.parameters, self._known_grads, strict=False):
+        for parameter, (known, version) in zip(self.parameters, self._known_grads, strict=True):
             grad = parameter.grad
             if grad is not None and (grad is not known or _version(grad) != version):
                 raise ModelError(
@@ -241,4 +277,4 @@ class Page:
         if self.name in current.notes:
             raise ModelError(f"layer {self.name} was differentiated twice for one forward pass")
         current.notes[self.name] = note
-        self.book.check_passes()
+        self.book.check_pass(self.name, current)

@@ -4,8 +4,10 @@ Fails closed: a layer with parameters of its own that no rule is known for, a la
 examples, and shared parameters are refused by name, never guessed.
 """
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from functools import partial
 from typing import Any, Literal
 
@@ -44,9 +46,13 @@ INSTEAD = {
     "Conv1d": "use Conv2d on (n, c, 1, length)",
     "Conv3d": "freeze it, or train with Opacus's grad_sample_mode='hooks'",
     "RNN": "use LSTM or GRU",
-    "MultiheadAttention": "use opacus.layers.DPMultiheadAttention",
+    "MultiheadAttention": "use opacus.layers.DPMultiheadAttention with batch_first=True",
     "Bilinear": "use Linear",
 }
+
+# What rules look for; others (weight_norm's, spectral_norm's) would silently not be trained.
+PARAMETERS = re.compile(r"(weight|bias)(_(ih|hh)_l\d+(_reverse)?)?")
+DTYPES = (torch.float32, torch.float64)  # in others, norms are too coarse to promise anything
 
 
 def rule_of(layer: nn.Module) -> Rule | None:
@@ -93,10 +99,28 @@ def _walk(layer: nn.Module, name: str, found: Layers) -> None:
         raise ModelError(f"layer {shown} is frozen in part: freeze all of it, or nothing")
     if rule is not None:
         if any(trained):
+            _check_whole(layer, shown)
             found.append((name or kind, layer, rule))
         return
     for child_name, child in layer.named_children():
         _walk(child, f"{name}.{child_name}" if name else child_name, found)
+
+
+def _check_whole(layer: nn.Module, shown: str) -> None:
+    """Refuse what was done to a single layer."""
+    for name, parameter in layer.named_parameters(recurse=False):
+        if not PARAMETERS.fullmatch(name):
+            raise ModelError(
+                f"layer {shown} computes its weights from {name}: take weight_norm, spectral_norm "
+                "or pruning off it"
+            )
+        if parameter.dtype not in DTYPES:
+            raise ModelError(f"layer {shown} is in {parameter.dtype}: train it in float32")
+    if "forward" in vars(layer):
+        raise ModelError(
+            f"layer {shown} has a forward pass that is not its type's: release the book that is "
+            "kept on it already"
+        )
 
 
 def _instead(kind: str) -> str:
@@ -105,6 +129,20 @@ def _instead(kind: str) -> str:
         sorted(kind.__name__ for kind in RULES if kind.__module__.startswith("torch"))
     )
     return next(known, f"build it from {kinds}, or freeze it (requires_grad_(False))")
+
+
+class _Noting:
+    """A layer's forward pass while a book is kept; a copy of the model gets a book of its own."""
+
+    def __init__(self, layer: nn.Module, rule: Rule, page: Page) -> None:
+        self._made_from = layer, rule, page
+        self._run = rule(layer, page)
+
+    def __call__(self, *inputs: Any, **named: Any) -> Any:
+        return self._run(*inputs, **named)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Noting":
+        return _Noting(*deepcopy(self._made_from, memo))
 
 
 class BoundBook:
@@ -129,9 +167,10 @@ class BoundBook:
         layers = layers_of(model)
         parameters = [p for p in model.parameters() if p.requires_grad]
         self.book = Book(parameters, unit_size=unit_size, loss_reduction=loss_reduction)
+        passes = [_Noting(layer, rule, Page(name, self.book)) for name, layer, rule in layers]
         self._layers: list[Any] = [layer for _, layer, _ in layers]
-        for name, layer, rule in layers:
-            layer.forward = rule(layer, Page(name, self.book))
+        for layer, own in zip(self._layers, passes, strict=True):  # now that none was refused
+            layer.forward = own
         self._hook = model.register_forward_pre_hook(self._begin, with_kwargs=True)
 
     def release(self) -> None:
@@ -143,8 +182,22 @@ class BoundBook:
 
     def _begin(self, model: nn.Module, inputs: Any, named: dict[str, Any]) -> None:
         if torch.is_grad_enabled():
-            given = [x for x in (*inputs, *named.values()) if isinstance(x, Tensor) and x.ndim]
-            self.book.open_pass(len(given[0]) if given else None)
+            given = next(_tensors([*inputs, named]), None)
+            if given is None:
+                raise ModelError("the model was given no tensor, whose rows would be the examples")
+            self.book.open_pass(len(given))
+
+
+def _tensors(given: Any) -> Iterator[Tensor]:
+    """All tensors with rows in nested tuples, lists and dictionaries, in their order."""
+    if isinstance(given, Tensor):
+        if given.ndim:
+            yield given
+    elif isinstance(given, Mapping):
+        yield from _tensors(list(given.values()))
+    elif isinstance(given, (tuple, list)):
+        for part in given:
+            yield from _tensors(part)
 
 
 @contextmanager
