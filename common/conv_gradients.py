@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fedward.common import kernels
-from fedward.common.gram import MEMORY, squared_norms_of
+from fedward.common.gram import MEMORY, SUMMING, squared_norms_of
 
 aten = torch.ops.aten
 BUFFER = 2**17  # numbers in a buffer of patches: half a megabyte, which stays in the cache
@@ -153,7 +153,7 @@ def form_patchwise(use: Use) -> tuple[Tensor, WeightedSum]:
             torch.bmm(outputs[own].transpose(1, 2), patches, out=formed[own])
         else:
             formed[own] = _by_group(outputs[own], patches, groups, use.x.shape[1])
-        torch.linalg.vector_norm(formed[own], dim=(1, 2), out=norms[own])
+        norms[own] = _squared(formed[own])
     _, channels, height, width = use.kernel.shape
 
     def summed(weights: Tensor) -> Tensor:
@@ -162,7 +162,7 @@ def form_patchwise(use: Use) -> tuple[Tensor, WeightedSum]:
             rows, weights = rows[weights != 0], weights[weights != 0]
         return (weights @ rows).view(-1, height, width, channels).permute(0, 3, 1, 2)
 
-    return _centred_norms(use, norms.square_(), formed.sum(2)), summed
+    return _centred_norms(use, norms, formed.sum(2)), summed
 
 
 def form_singly(use: Use) -> tuple[Tensor, WeightedSum]:
@@ -171,7 +171,7 @@ def form_singly(use: Use) -> tuple[Tensor, WeightedSum]:
         use.geometry.backward(g, x, use.kernel, of_input=False)
         for x, g in zip(use.x.split(use.unit_size), use.g.split(use.unit_size), strict=True)
     ]
-    norms = torch.stack([torch.linalg.vector_norm(unit) for unit in formed])
+    norms = torch.cat([_squared(unit.flatten(1).unsqueeze(0)) for unit in formed])
 
     def summed(weights: Tensor) -> Tensor:
         total = torch.zeros_like(formed[0])
@@ -181,7 +181,14 @@ def form_singly(use: Use) -> tuple[Tensor, WeightedSum]:
         return total
 
     sums = torch.stack([unit.sum((1, 2, 3)) for unit in formed])
-    return _centred_norms(use, norms.square_(), sums), summed
+    return _centred_norms(use, norms, sums), summed
+
+
+def _squared(formed: Tensor) -> Tensor:
+    """Squared norms (u,) of gradients (u, o, d). Kernel by kernel: torch adds up one after the
+    other, so that a norm of millions of numbers would be a thousandth too short."""
+    of_kernels: Tensor = torch.linalg.vector_norm(formed, dim=2)
+    return of_kernels.square_().sum(1)
 
 
 def _centred_norms(use: Use, squared: Tensor, sums: Tensor) -> Tensor:
@@ -190,7 +197,8 @@ def _centred_norms(use: Use, squared: Tensor, sums: Tensor) -> Tensor:
     if not use.geometry.centred:
         return squared
     less = squared - sums.square().sum(1) / use.weights
-    return less.clamp_min(0) + use.weights * torch.finfo(squared.dtype).eps / 2 * squared
+    slack = (use.weights + SUMMING) * torch.finfo(squared.dtype).eps / 2
+    return less.clamp_min(0) + slack * squared
 
 
 def _by_group(outputs: Tensor, patches: Tensor, groups: int, channels: int) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 from fedward.common.bookkeeping import Note, Page, Sums, Weights, noted
 from fedward.common.conv_gradients import (
@@ -20,11 +21,17 @@ from fedward.common.conv_gradients import (
     form_singly,
     norms_by_gram,
 )
+from fedward.common.errors import ModelError
 
 
 def conv_rule(layer: nn.Module, page: Page, *, centred: bool = False) -> Callable[[Tensor], Tensor]:
     """nn.Conv2d on (n, c, height, width); ``centred``: kernels minus their mean are used."""
     own: Any = layer
+    if centred and not _is_plain(own):
+        raise ModelError(
+            f"layer {page.name}: a centred convolution heeds stride and padding alone; leave bias, "
+            "groups, dilation and padding mode off it"
+        )
     padded_before = own.padding_mode != "zeros" or own.padding == "same"
     padding = (0, 0) if padded_before or own.padding == "valid" else own.padding
     geometry = Geometry(own.stride, padding, own.dilation, own.groups, centred)
@@ -43,6 +50,11 @@ def conv_rule(layer: nn.Module, page: Page, *, centred: bool = False) -> Callabl
     return forward
 
 
+def _is_plain(layer: Any) -> bool:
+    zeros = layer.padding_mode == "zeros"
+    return layer.bias is None and layer.groups == 1 and zeros and set(layer.dilation) == {1}
+
+
 class _Conv2d(Function):
     @staticmethod
     def forward(
@@ -55,6 +67,7 @@ class _Conv2d(Function):
         return F.conv2d(x, kernel, bias, stride, padding, dilation, geometry.groups)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, g: Tensor) -> Any:
         x, kernel = ctx.saved_tensors
         page, current = ctx.book

@@ -11,10 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 from fedward.common.bookkeeping import Note, Page, Sums, Weights, noted
 from fedward.common.errors import ModelError
-from fedward.common.gram import gram_is_cheaper, gram_squared_norms
+from fedward.common.gram import by_unit, gram_is_cheaper, gram_squared_norms, squared_norms_of
 
 
 def linear_rule(layer: Any, page: Page) -> Callable[[Tensor], Tensor]:
@@ -38,6 +39,7 @@ class _Linear(Function):
         return F.linear(x, weight, bias)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, g: Tensor) -> Any:
         x, weight = ctx.saved_tensors
         page, current = ctx.book
@@ -51,8 +53,7 @@ def linear_note(x: Tensor, g: Tensor, weight: Any, bias: Any, unit_size: int) ->
     if x.ndim == 2 and unit_size == 1:  # one outer product: its norm is a product
         squared = (x.square().sum(1) + constant) * g.square().sum(1)
         return Note(squared, (x, g), _linear_sums(weight, bias))
-    inputs = x.reshape(len(x) // unit_size, -1, x.shape[-1])
-    outputs = g.reshape(len(inputs), -1, g.shape[-1])
+    inputs, outputs = by_unit(x, unit_size), by_unit(g, unit_size)
     if gram_is_cheaper(inputs.shape[1], *reversed(weight.shape)):
         squared = gram_squared_norms(inputs, outputs, constant=constant)
         return Note(squared, (x, g), _linear_sums(weight, bias))
@@ -107,28 +108,25 @@ class _Embedding(Function):
     def forward(
         ctx: Any, weight: Tensor, indices: Tensor, padding: int | None, *book: Any
     ) -> Tensor:
-        ctx.weight, ctx.indices, ctx.padding, ctx.book = weight, indices, padding, book
+        ctx.save_for_backward(indices)
+        ctx.weight, ctx.padding, ctx.book = weight, padding, book
         return F.embedding(indices, weight, padding)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, g: Tensor) -> Any:
+        (indices,) = ctx.saved_tensors
         page, current = ctx.book
-        page.write(
-            current, _embedding_note(ctx.weight, ctx.indices, g, ctx.padding, page.unit_size)
-        )
+        page.write(current, _embedding_note(ctx.weight, indices, g, ctx.padding, page.unit_size))
         return None, None, None, None, None
 
 
 def _embedding_note(weight: Any, indices: Tensor, g: Tensor, padding: int | None, k: int) -> Note:
     if padding is not None:
         g = torch.where((indices == padding).unsqueeze(-1), 0, g)
-    units = len(indices) // k
-    rows, outputs = indices.reshape(units, -1), g.reshape(units, -1, g.shape[-1])
-    same = (rows.unsqueeze(1) == rows.unsqueeze(2)).to(g.dtype)  # (u, t, t): one-hot inputs' Gram
-    gram = torch.bmm(outputs, outputs.transpose(1, 2))
-    lengths = gram.diagonal(dim1=1, dim2=2).clamp_min(0).sqrt().sum(1)
-    slack = g.shape[-1] * torch.finfo(g.dtype).eps
-    squared = (same * gram).sum((1, 2)).clamp_min(0) + slack * lengths.square()
+    rows, outputs = by_unit(indices.unsqueeze(-1), k), by_unit(g, k)
+    same = (rows == rows.transpose(1, 2)).to(g.dtype)  # (u, t, t): one-hot inputs' Gram
+    squared = squared_norms_of(same, outputs, terms=1)
 
     def sums(weights: Weights, indices: Tensor, g: Tensor) -> Sums:
         scaled = g * weights.rows.view(-1, *[1] * (g.ndim - 1))

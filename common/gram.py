@@ -12,11 +12,21 @@ to it: what is returned is never below the true value.
 Legend: u: units; t: places; d: inputs; o: outputs.
 """
 
+from math import prod
+
 import torch
 from torch import Tensor
 
+SUMMING = 32  # roundings of the sums over places, which torch adds up in a tree
+
 # What the two ways cost, in multiplications: numbers written and read again weigh this many.
 MEMORY = 60.0
+
+
+def by_unit(rows: Tensor, unit_size: int) -> Tensor:
+    """Rows (n, ..., d) as the places of units, (u, t, d), also where there are none."""
+    places = prod(rows.shape[1:-1]) * unit_size
+    return rows.reshape(len(rows) // unit_size, places, rows.shape[-1])
 
 
 def gram_is_cheaper(places: int, inputs: int, outputs: int) -> bool:
@@ -60,5 +70,5 @@ def squared_norms_of(
         gram += constant
     of_outputs = torch.bmm(outputs, outputs.transpose(1, 2))
     lengths = (lengths * of_outputs.diagonal(dim1=1, dim2=2).clamp_min(0)).sqrt().sum(1)
-    slack = (terms + outputs.shape[2]) * torch.finfo(gram.dtype).eps / 2
+    slack = (terms + outputs.shape[2] + SUMMING) * torch.finfo(gram.dtype).eps / 2
     return gram.mul_(of_outputs).sum((1, 2)).clamp_min(0) + slack * lengths.square()

@@ -13,10 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 from fedward.common import kernels
 from fedward.common.bookkeeping import Note, Page, Sums, Weights, noted
 from fedward.common.dense_rules import summed
+from fedward.common.errors import ModelError
 
 aten = torch.ops.aten
 
@@ -50,6 +52,7 @@ class _GroupNorm(Function):
         return y
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, g: Tensor) -> Any:
         x, weight, mean, rstd = ctx.saved_tensors
         page, current = ctx.book
@@ -119,6 +122,8 @@ def layer_norm_rule(layer: Any, page: Page) -> Callable[[Tensor], Tensor]:
     def forward(x: Tensor) -> Tensor:
         if not torch.is_grad_enabled():
             return F.layer_norm(x, layer.normalized_shape, layer.weight, layer.bias, layer.eps)
+        if x.ndim <= len(layer.normalized_shape):
+            raise ModelError(f"layer {page.name} mixes examples: leave their dimension to itself")
         current = page.book.use(page.name, len(x))
         y: Tensor = noted(
             _LayerNorm,
@@ -147,6 +152,7 @@ class _LayerNorm(Function):
         return y
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, g: Tensor) -> Any:
         x, weight, mean, rstd = ctx.saved_tensors
         page, current = ctx.book
@@ -164,7 +170,7 @@ class _LayerNorm(Function):
 def _affine_note(g_weight: Tensor, g_bias: Tensor, weight: Any, bias: Any, k: int) -> Note:
     """The note of a scale and a shift whose gradients are known for every row, (n, ...)."""
     held = tuple(
-        gradient.reshape(-1, k, *gradient.shape[1:]).sum(1) if k > 1 else gradient
+        gradient.unflatten(0, (len(gradient) // k, k)).sum(1) if k > 1 else gradient
         for gradient in ((g_weight,) if bias is None else (g_weight, g_bias))
     )
     squared = torch.stack([gradient.flatten(1).square().sum(1) for gradient in held]).sum(0)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fedward.common.bookkeeping import Note, Sums, Weights
 from fedward.common.dense_rules import summed
-from fedward.common.gram import gram_is_cheaper, gram_squared_norms
+from fedward.common.gram import by_unit, gram_is_cheaper, gram_squared_norms
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Product:
         """The note of these weights and biases alone."""
         biases = float(sum(bias is not None for bias in self.biases))
         rows = self.inputs.transpose(0, 1), self.outputs.transpose(0, 1)
-        inputs, outputs = (x.reshape(len(x) // unit_size, -1, x.shape[2]) for x in rows)
+        inputs, outputs = (by_unit(x, unit_size) for x in rows)
         if gram_is_cheaper(inputs.shape[1], inputs.shape[2], outputs.shape[2]):
             squared = gram_squared_norms(inputs, outputs, constant=biases)
             return Note(squared, rows, self._sums_of_rows)

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 from fedward.common import kernels
 from fedward.common.outer_products import Product, note_of
@@ -35,24 +36,28 @@ class Lstm(Function):
         for k in range(t):
             gates[k].addmm_(hidden[k], w_hh.t())
             step(gates[k], cells[k], cells[k + 1], tanh_cells[k], hidden[k + 1])
-        ctx.save_for_backward(w_ih, w_hh)
-        ctx.kept = steps, gates, hidden, cells, tanh_cells
+        ctx.save_for_backward(w_ih, w_hh, steps)
+        ctx.kept = gates, hidden, cells, tanh_cells
         ctx.parameters = (w_ih, w_hh), (b_ih, b_hh)
-        return hidden[1:].transpose(0, 1).contiguous(), cells[t].clone()
+        out = hidden[1:].transpose(0, 1).clone(memory_format=torch.contiguous_format)
+        return out, cells[t].clone()
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, g_out: Tensor, g_last: Tensor) -> Any:
         """Leaves a note of weights and biases."""
-        w_ih, w_hh = ctx.saved_tensors
-        steps, gates, hidden, cells, tanh_cells = ctx.kept
-        g_steps, g_cell = g_out.transpose(0, 1).contiguous(), g_last.clone()
-        g_gates, g_hidden = torch.empty_like(gates), torch.zeros_like(g_cell)
+        w_ih, w_hh, steps = ctx.saved_tensors
+        gates, hidden, cells, tanh_cells = ctx.kept
+        g_steps = g_out.transpose(0, 1).contiguous()
+        g_cell = g_last.clone(memory_format=torch.contiguous_format)
+        g_gates, g_hidden = gates, torch.zeros_like(g_cell)  # in place: gates are used once
         back = _compiled_back if kernels.compiled_for(gates, w_hh) else _torch_back
         for k in range(len(gates) - 1, -1, -1):
             g_hidden += g_steps[k]
             back(gates[k], cells[k], tanh_cells[k], g_hidden, g_cell, g_gates[k])
             torch.mm(g_gates[k], w_hh, out=g_hidden)
         seen = torch.cat([steps, hidden[:-1]], 2)
+        del steps, gates, hidden, cells, tanh_cells, g_steps, ctx.kept
         page, current = ctx.book
         page.write(current, note_of([Product(seen, g_gates, *ctx.parameters)], page.unit_size))
         g_x = (g_gates @ w_ih).transpose(0, 1) if ctx.needs_input_grad[0] else None
@@ -61,7 +66,7 @@ class Lstm(Function):
 
 def _projected(steps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """What every step's input gives to the gates, (t, n, gates)."""
-    return F.linear(steps.flatten(0, 1), weight, bias).view(*steps.shape[:2], -1)
+    return F.linear(steps.flatten(0, 1), weight, bias).view(*steps.shape[:2], len(weight))
 
 
 def _compiled_step(gates: Tensor, before: Tensor, cell: Tensor, tanh: Tensor, out: Tensor) -> None:
@@ -95,12 +100,12 @@ def _torch_back(
 ) -> None:
     i, f, g, o = gates.chunk(4, 1)
     g_cell += g_out * o * (1 - tanh * tanh)
-    g_i, g_f, g_g, g_o = g_gates.chunk(4, 1)
-    g_i.copy_(g_cell * g * i * (1 - i))
-    g_f.copy_(g_cell * before * f * (1 - f))
-    g_g.copy_(g_cell * i * (1 - g * g))
-    g_o.copy_(g_out * tanh * o * (1 - o))
+    g_i = g_cell * g * i * (1 - i)
+    g_f = g_cell * before * f * (1 - f)
+    g_g = g_cell * i * (1 - g * g)
+    g_o = g_out * tanh * o * (1 - o)
     g_cell *= f
+    torch.cat([g_i, g_f, g_g, g_o], 1, out=g_gates)
 
 
 class Gru(Function):
@@ -123,16 +128,18 @@ class Gru(Function):
             states.append(n + z * (states[k] - n))
             gates.append(torch.cat([rz, n], 1))
             new.append(recurrent[:, 2 * size :])
-        ctx.save_for_backward(w_ih, w_hh)
-        ctx.kept = steps, states, gates, new
+        ctx.save_for_backward(w_ih, w_hh, steps, h0)
+        ctx.kept = states[1:], gates, new
         ctx.parameters = (w_ih, b_ih), (w_hh, b_hh)
         return torch.stack(states[1:], 1)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, g_out: Tensor) -> Any:
         """Leaves a note of weights and biases."""
-        w_ih, w_hh = ctx.saved_tensors
-        steps, states, gates, new = ctx.kept
+        w_ih, w_hh, steps, h0 = ctx.saved_tensors
+        states, gates, new = ctx.kept
+        states = [h0, *states]
         g_inputs = [torch.empty(0)] * len(gates)
         g_recurrent = list(g_inputs)
         g_hidden = torch.zeros_like(states[0])
