@@ -108,6 +108,11 @@ class BookKeepingModule(AbstractGradSampleModule):  # type: ignore[misc]
         """As ``BookKeepingHooks``."""
         self._hooks.remove_hooks()
 
+    def zero_grad(self, set_to_none: bool = False) -> None:
+        """Forget gradients and notes."""
+        super().zero_grad(set_to_none)
+        self._hooks.book.clear()
+
 
 class BookKeepingOptimizer(DPOptimizer):  # type: ignore[misc, unused-ignore]
     """Opacus's DPOptimizer (clip, add noise, scale, step), with clipped sums out of the book."""
@@ -119,8 +124,8 @@ class BookKeepingOptimizer(DPOptimizer):  # type: ignore[misc, unused-ignore]
         Raises:
             ModelError: no book is kept on them.
         """
-        books = {id(book): book for p in self.params if (book := getattr(p, BOOK, None))}
-        if len(books) != 1:
+        books = {id(book): book for p in self.params for book in [getattr(p, BOOK, None)]}
+        if len(books) != 1 or None in books.values():
             raise ModelError(
                 "no book is kept on these parameters: make the model private with "
                 "grad_sample_mode='fedward', and use the returned model and optimizer together"
@@ -150,8 +155,8 @@ class BookKeepingOptimizer(DPOptimizer):  # type: ignore[misc, unused-ignore]
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget gradients and notes; a sum that waits for the rest of a virtual step is kept."""
-        self.book.clear()
         super().zero_grad(set_to_none)
+        self.book.clear()
 
 
 def register() -> None:
@@ -185,14 +190,14 @@ def _preparing(others: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         if grad_sample_mode != MODE:
             return others(self, module, grad_sample_mode=grad_sample_mode, **options)
-        if isinstance(module, BookKeepingModule):
+        first, reduction = options.get("batch_first", True), options.get("loss_reduction", "mean")
+        if isinstance(module, AbstractGradSampleModule):
+            same = module.batch_first == first and module.loss_reduction == reduction
+            if not (isinstance(module, BookKeepingModule) and same):
+                raise ModelError("the model is private already, in another way: give the plain one")
             return module
         # Opacus's validator is not asked: it refuses nn.LSTM, and the rules refuse what they must
         make = BookKeepingModule if options.get("wrap_model", True) else BookKeepingHooks
-        return make(
-            module,
-            batch_first=options.get("batch_first", True),
-            loss_reduction=options.get("loss_reduction", "mean"),
-        )
+        return make(module, batch_first=first, loss_reduction=reduction)
 
     return prepare_model
