@@ -218,7 +218,8 @@ class Book:
         units = units * self._scale(len(units))
         weights = Weights(units, units.repeat_interleave(self.unit_size))
         whole = bool(finite.all())
-        for layer, note in current.notes.items():
+        while current.notes:  # a note is dropped once summed: it can be larger than the model
+            layer, note = current.notes.popitem()
             if not note.unchanged():
                 raise ModelError(
                     f"what layer {layer} was given was changed in place before its gradients were "
