@@ -56,7 +56,10 @@ def simulate_on(grid: Grid, run: Run) -> Result:
     try:
         with run.data_time:
             examiner = _examiner(dealt)
-        conduct(grid, run.study, examiner, directory, chronicle, around)
+        try:
+            conduct(grid, run.study, examiner, directory, chronicle, around)
+        finally:
+            template.stop()  # Flower would wait for hospitals that are still at work
         chronicle.add_baselines(run.stopped)
         return chronicle.completed()
     except BaseException as error:

@@ -81,6 +81,8 @@ def simulate(
     """Simulate a consortium of hospitals, by RECIPE (default: demo)."""
     from fedward.sims import recipes
     from fedward.sims.folders import claim_new, default_folder, is_finished, locked, study_to_resume
+    from fedward.sims.progress import progress
+    from fedward.sims.simulate import simulate as run
 
     if list_recipes:
         _print_recipes(as_json)
@@ -108,8 +110,6 @@ def simulate(
         )
         folder = out or default_folder(study.name)
         claim_new(folder)
-    from fedward.sims.progress import progress
-    from fedward.sims.simulate import simulate as run
 
     try:
         with locked(folder), progress(quiet=quiet or as_json) as tell:

@@ -24,10 +24,11 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_
 
 
 class Template:
-    """The template process, started on first use and again if it was lost."""
+    """The template process; between ``start`` and ``stop`` it is replaced when it is lost."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._wanted = False
         self._study = ""
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
@@ -36,6 +37,7 @@ class Template:
     def start(self) -> None:
         """Begin to start it, without waiting; it imports while the caller does something else."""
         with self._lock:
+            self._wanted = True
             self._start()
 
     def deal(self, study: str) -> None:
@@ -49,25 +51,28 @@ class Template:
         """A connection to a freshly forked child.
 
         Raises:
-            RunError: when the template cannot be started.
+            RunError: when the template cannot be started, or was stopped.
         """
-        ours, theirs = socket.socketpair()
-        with theirs, self._lock:
-            try:
-                self._fork(theirs)
-            except (OSError, RunError):
-                ours.close()
-                self._stop()
-                raise RunError(
-                    "the process that simulates hospitals ended unexpectedly; see hospitals.log"
-                ) from None
+        with self._lock:
+            if not self._wanted:
+                raise RunError("the run has ended: no hospital is asked any more")
+            ours, theirs = socket.socketpair()
+            with theirs:
+                try:
+                    self._fork(theirs)
+                except (OSError, RunError):
+                    ours.close()
+                    self._stop()
+                    raise RunError(
+                        "the process that simulates hospitals ended unexpectedly; see hospitals.log"
+                    ) from None
         return Connection(ours.detach())
 
     def stop(self) -> None:
         """End it, and with it whatever its children still compute."""
         with self._lock:
             self._stop()
-            self._study = ""
+            self._wanted, self._study = False, ""
 
     def _fork(self, channel: socket.socket) -> None:
         self._start()

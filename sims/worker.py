@@ -19,6 +19,7 @@ import signal
 import socket
 import sys
 import time
+from contextlib import suppress
 from multiprocessing.connection import Connection
 
 import torch
@@ -115,4 +116,5 @@ def _die_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    with suppress(ConnectionError):  # the aggregator is gone
+        main(int(sys.argv[1]))

@@ -254,5 +254,7 @@ def test_ending_the_engine_ends_a_child_at_work(backend: ForkBackend) -> None:
     backend.terminate()
     thread.join(timeout=30)
     assert errors
+    with pytest.raises(RunError, match="no hospital is asked any more"):
+        backend.process_message(endless, context())
     _, alive = psutil.wait_procs(family, timeout=10)
     assert not alive
