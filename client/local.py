@@ -9,6 +9,8 @@ import torch
 
 from fedward.client.site import Site
 from fedward.common.arrays import Arrays, load_arrays, to_arrays
+from fedward.common.config import TrainingConfig
+from fedward.common.faces import SIDE, FaceSet
 from fedward.common.linear import ScatterHead, noisy_gradient, noisy_mean
 from fedward.common.messages import Order, Update
 from fedward.common.models import build, network_inputs
@@ -32,6 +34,26 @@ def carry_out(order: Order, site: Site) -> Update:
     else:
         arrays = _network(order, model, inputs, labels, site, noise)
     return Update(order.round, arrays)
+
+
+def rehearse(training: TrainingConfig, *, private: bool) -> None:
+    """Carry out an order on two blank images, so that processes forked afterwards have everything
+    loaded and compiled: torch alone loads for a second when an optimiser takes its first step."""
+    blank = FaceSet(
+        np.zeros((2, SIDE, SIDE), np.uint8), np.zeros(2, np.int64), np.zeros(2, np.int64)
+    )
+    order = Order(
+        round=1,
+        task="train",
+        arrays=to_arrays(build(training.model, seed=0)),
+        training=training.model_copy(update={"epochs": 1}),
+        learning_rate=training.learning_rate,
+        resolution=SIDE,
+        noise_multiplier=1.0 if private else None,
+        clipping_norm=1.0,
+        seed=0,
+    )
+    carry_out(order, Site("rehearsal", len(blank), blank, cache=None))
 
 
 def _network(

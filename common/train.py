@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from fedward.common.augment import random_views, resized
 from fedward.common.errors import ModelError
 from fedward.common.faces import EMOTIONS, SIDE
-from fedward.common.models import build
 
 BETAS = (0.9, 0.98)
 MOST_ROWS = 256  # of a private step at a time, which bounds its memory
@@ -132,17 +131,6 @@ def fit(
                 optimizer.step()
             steps += 1
     return steps
-
-
-def warm_up_private(name: str) -> None:
-    """Import and compile what private training of a model of pixels needs, so that processes forked
-    from this one need not: seconds, the first time."""
-    model = build(name, seed=0)
-    plan = FitPlan(1, 0, "sgd", learning_rate=0.0, expected_examples=2)
-    blank, labels = torch.zeros(2, 1, SIDE, SIDE), torch.zeros(2, dtype=torch.int64)
-    privacy = StepPrivacy(noise_multiplier=1.0, clipping_norm=1.0)
-    generator = torch.Generator()
-    fit(model, blank, labels, plan, privacy=privacy, batches=generator, noise=generator)
 
 
 def _draws(

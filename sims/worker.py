@@ -32,11 +32,11 @@ from flwr.common.serde import (
 from flwr.proto.message_pb2 import Context as ProtoContext
 from flwr.proto.message_pb2 import Message as ProtoMessage
 
+from fedward.client.local import rehearse
 from fedward.common.config import Study
 from fedward.common.errors import FedwardError
 from fedward.common.feature_cache import are_cached
 from fedward.common.models import reads_features
-from fedward.common.train import warm_up_private
 from fedward.sims.sites import STUDY_VARIABLE, client_app, consortium
 from fedward.sims.template import DEAL, HOSPITAL_LOG_VARIABLE, READY, SPAN
 
@@ -78,8 +78,8 @@ def _deal(study: str) -> None:
             for site in sites:
                 if site.cache:  # the first order to a hospital makes them
                     are_cached(site.faces.images, site.cache)
-        elif dealt.study.privacy:
-            warm_up_private(model)
+        else:
+            rehearse(dealt.study.training, private=dealt.study.privacy is not None)
     except FedwardError as error:  # every order will meet it again, and report it
         logging.getLogger("fedward.sims").error("%s", error)
     gc.freeze()  # so that a child's garbage collector does not touch, and copy, shared pages

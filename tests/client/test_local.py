@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 
-from fedward.client.local import carry_out
+from fedward.client.local import carry_out, rehearse
 from fedward.client.site import Site
 from fedward.common.arrays import Arrays
-from fedward.common.config import TrainingConfig
+from fedward.common.config import ModelName, TrainingConfig
 from fedward.common.errors import ModelError
 from fedward.common.faces import FaceSet
 from fedward.common.messages import Order, Task
@@ -85,3 +86,13 @@ def test_gradient_rounds_leave_moments_alone_and_lower_the_loss() -> None:
 def test_foreign_arrays_are_refused() -> None:
     with pytest.raises(ModelError, match="do not fit"):
         carry_out(order("lstm", {"w": np.zeros(2, np.float32)}), site())
+
+
+@pytest.mark.parametrize("private", [False, True])
+@pytest.mark.parametrize("model", ["compact-cnn", "thesis-lstm", "scatter"])
+def test_a_rehearsal_does_what_an_order_does_and_leaves_randomness_alone(
+    model: ModelName, private: bool
+) -> None:
+    before = torch.random.get_rng_state()
+    rehearse(TrainingConfig(model=model, batch_size=32), private=private)
+    assert torch.equal(torch.random.get_rng_state(), before)
