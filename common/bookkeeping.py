@@ -16,6 +16,7 @@ Sources: Goodfellow 2015, "Efficient per-example gradient computations"; Bu et a
 from collections.abc import Callable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import wraps
 from typing import Any, Literal
 
 import torch
@@ -254,6 +255,21 @@ def _version(tensor: Tensor | None) -> int:
 def noted(function: Any, *inputs: Any) -> Any:
     """What an autograd function of a layer returns; torch has no types for ``apply``."""
     return function.apply(*inputs)
+
+
+def first_only(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """A layer's backward pass, which cannot be differentiated itself."""
+
+    @wraps(backward)
+    def checked(ctx: Any, *gradients: Tensor) -> Any:
+        if torch.is_grad_enabled():
+            raise ModelError(
+                f"layer {ctx.book[0].name}: second derivatives (create_graph=True) of single "
+                "examples are not supported"
+            )
+        return backward(ctx, *gradients)
+
+    return checked
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
-from fedward.common.bookkeeping import Note, Page, Sums, Weights, noted
+from fedward.common.bookkeeping import Note, Page, Sums, Weights, first_only, noted
 from fedward.common.conv_gradients import (
     Geometry,
     Use,
@@ -67,7 +66,7 @@ class _Conv2d(Function):
         return F.conv2d(x, kernel, bias, stride, padding, dilation, geometry.groups)
 
     @staticmethod
-    @once_differentiable
+    @first_only
     def backward(ctx: Any, g: Tensor) -> Any:
         x, kernel = ctx.saved_tensors
         page, current = ctx.book

@@ -11,9 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
-from fedward.common.bookkeeping import Note, Page, Sums, Weights, noted
+from fedward.common.bookkeeping import Note, Page, Sums, Weights, first_only, noted
 from fedward.common.errors import ModelError
 from fedward.common.gram import by_unit, gram_is_cheaper, gram_squared_norms, squared_norms_of
 
@@ -39,7 +38,7 @@ class _Linear(Function):
         return F.linear(x, weight, bias)
 
     @staticmethod
-    @once_differentiable
+    @first_only
     def backward(ctx: Any, g: Tensor) -> Any:
         x, weight = ctx.saved_tensors
         page, current = ctx.book
@@ -113,7 +112,7 @@ class _Embedding(Function):
         return F.embedding(indices, weight, padding)
 
     @staticmethod
-    @once_differentiable
+    @first_only
     def backward(ctx: Any, g: Tensor) -> Any:
         (indices,) = ctx.saved_tensors
         page, current = ctx.book

@@ -13,10 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
 from fedward.common import kernels
-from fedward.common.bookkeeping import Note, Page, Sums, Weights, noted
+from fedward.common.bookkeeping import Note, Page, Sums, Weights, first_only, noted
 from fedward.common.dense_rules import summed
 from fedward.common.errors import ModelError
 
@@ -52,7 +51,7 @@ class _GroupNorm(Function):
         return y
 
     @staticmethod
-    @once_differentiable
+    @first_only
     def backward(ctx: Any, g: Tensor) -> Any:
         x, weight, mean, rstd = ctx.saved_tensors
         page, current = ctx.book
@@ -152,7 +151,7 @@ class _LayerNorm(Function):
         return y
 
     @staticmethod
-    @once_differentiable
+    @first_only
     def backward(ctx: Any, g: Tensor) -> Any:
         x, weight, mean, rstd = ctx.saved_tensors
         page, current = ctx.book

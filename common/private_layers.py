@@ -51,7 +51,7 @@ INSTEAD = {
 }
 
 # What rules look for; others (weight_norm's, spectral_norm's) would silently not be trained.
-PARAMETERS = re.compile(r"(weight|bias)(_(ih|hh)_l\d+(_reverse)?)?")
+PARAMETERS = re.compile(r"(weight|bias)(_(ih|hh|hr)_l\d+(_reverse)?)?")
 DTYPES = (torch.float32, torch.float64)  # in others, norms are too coarse to promise anything
 
 

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 
 from fedward.common import kernels
+from fedward.common.bookkeeping import first_only
 from fedward.common.outer_products import Product, note_of
 
 
@@ -43,7 +43,7 @@ class Lstm(Function):
         return out, cells[t].clone()
 
     @staticmethod
-    @once_differentiable
+    @first_only
     def backward(ctx: Any, g_out: Tensor, g_last: Tensor) -> Any:
         """Leaves a note of weights and biases."""
         w_ih, w_hh, steps = ctx.saved_tensors
@@ -134,7 +134,7 @@ class Gru(Function):
         return torch.stack(states[1:], 1)
 
     @staticmethod
-    @once_differentiable
+    @first_only
     def backward(ctx: Any, g_out: Tensor) -> Any:
         """Leaves a note of weights and biases."""
         w_ih, w_hh, steps, h0 = ctx.saved_tensors
