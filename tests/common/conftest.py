@@ -18,6 +18,7 @@ def row_losses(outputs: Tensor) -> Tensor:
 
 def gradients_of_units(model: nn.Module, x: Tensor, unit_size: int = 1) -> list[list[Tensor]]:
     """Gradients of the mean loss of every unit's rows, unit after unit."""
+    assert not any("forward" in vars(layer) for layer in model.modules()), "a book is kept"
     parameters = [p for p in model.parameters() if p.requires_grad]
     units = []
     for part in x.split(unit_size):
