@@ -125,9 +125,7 @@ def _check_whole(layer: nn.Module, shown: str) -> None:
 
 def _instead(kind: str) -> str:
     known = (cure for part, cure in INSTEAD.items() if part in kind)
-    kinds = ", ".join(
-        sorted(kind.__name__ for kind in RULES if kind.__module__.startswith("torch"))
-    )
+    kinds = ", ".join(sorted(kind.__name__ for kind in RULES if hasattr(nn, kind.__name__)))
     return next(known, f"build it from {kinds}, or freeze it (requires_grad_(False))")
 
 
