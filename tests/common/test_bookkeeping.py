@@ -298,6 +298,18 @@ def test_a_gradient_past_the_layer_is_noticed(earlier: str, losses_of: Losses) -
         assert len(book.clipped_sums(1.0)) == 2
 
 
+def test_a_gradient_in_the_place_of_the_last_one_is_noticed(losses_of: Losses) -> None:
+    model, x = network(), drawn(5, 3)
+    losses_of(model(x)).sum().backward()
+    with keep_book(model) as book:
+        losses_of(model(x)).mean().backward()
+        for parameter in model.parameters():
+            assert parameter.grad is not None
+            parameter.grad = parameter.grad + 1  # as create_graph=True accumulates
+        with pytest.raises(ModelError, match="got a gradient past its layer"):
+            book.clipped_sums(1.0)
+
+
 def test_gradients_of_earlier_steps_are_no_stray_ones(by_hand: ByHand, losses_of: Losses) -> None:
     model, plain, x = network(), network(), drawn(5, 3)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.1)

@@ -194,6 +194,26 @@ def test_gradients_that_cancel_are_not_too_short(way: Way, centred: bool) -> Non
         assert bool((got >= true).all())
 
 
+@pytest.mark.parametrize("spread", [1e-5, 1e-4, 1e-3])
+@pytest.mark.parametrize("way", Way)
+def test_nearly_equal_weights_of_a_centred_kernel_are_not_too_short(
+    way: Way, spread: float
+) -> None:
+    """Nearly all of the gradient is its mean, which centring takes away."""
+    generator = torch.Generator().manual_seed(7)
+    geometry = Geometry((1, 1), (0, 0), (1, 1), 1, centred=True)
+    x = 1 + spread * torch.randn(16, 9, 4, 4, generator=generator)
+    g = torch.rand(16, 5, 2, 2, generator=generator)
+    use = Use(x, g, torch.ones(5, 9, 3, 3), geometry, 1)
+    got = squared_norms(use, way).double().sqrt()
+    form = form_singly if way is Way.SINGLY else form_patchwise
+    for unit, one in enumerate(torch.eye(16)):
+        summed = centre(form(use)[1](one))
+        assert float(got[unit]) >= float(summed.double().norm()) * (1 - MARGIN)
+    true = units_by_autograd(use).flatten(1).norm(dim=1)
+    assert bool((got >= true * (1 - MARGIN)).all())
+
+
 def shaped(rows: int, channels: int, outputs: int, side: int, kernel: int, stride: int) -> Use:
     pad = kernel // 2
     out = (side + 2 * pad - kernel) // stride + 1
