@@ -6,11 +6,9 @@ measured in a process of its own, above what it held before the first step.
 """
 
 import copy
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -18,6 +16,7 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
+from fedward.sims.bench_memory import peak_memory
 from fedward.sims.bench_variants import (
     SIGNAL_LSTM,
     VARIANTS,
@@ -87,8 +86,8 @@ def bench_step(*, quick: bool, tell: Callable[[str, int, int], None]) -> StepBen
     torch.set_num_threads(1)
     rows: list[Row] = []
     try:
-        tell("memory", 0, len(cases))  # first, while this process has no freed memory to give
-        memory = [{v: peak_mb(*case, v) for v in VARIANTS} for case in cases]
+        tell("memory", 0, len(cases))
+        memory = peak_memory(cases)
         for number, (model, batch) in enumerate(cases):
             tell(f"{model}, batch {batch}", number, len(cases))
             rows += bench_case(model, batch, turns=turns, memory=memory[number])
@@ -186,43 +185,3 @@ def _clipped_loop(
 
 def _norm(tensors: list[Tensor]) -> Tensor:
     return torch.stack([tensor.square().sum() for tensor in tensors]).sum().sqrt()
-
-
-def peak_mb(model: str, batch: int, variant: Variant) -> float | None:
-    """Memory that steps need above what was held before, in megabytes; Linux alone tells."""
-    if _status_mb("VmHWM") is None:
-        return None
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            for rows in (2, batch):  # the first loads what is needed at any batch size
-                inputs, labels = make_batch(model, rows, torch.float32)
-                stepper = make_stepper(
-                    variant,
-                    make_model(model),
-                    inputs,
-                    labels,
-                    noise_multiplier=1.0,
-                    clipping_norm=1.0,
-                )
-                before = _status_mb("VmRSS") or 0.0
-                stepper.step()
-                stepper.step()
-            os.write(writer, str((_status_mb("VmHWM") or 0.0) - before).encode())
-        finally:
-            os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader) as answer:
-        text = answer.read()
-    os.waitpid(child, 0)
-    return round(float(text), 1) if text else None
-
-
-def _status_mb(key: str) -> float | None:
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    found = (line.split()[1] for line in lines if line.startswith(f"{key}:"))
-    return next((float(kilobytes) / 1024 for kilobytes in found), None)

@@ -9,8 +9,16 @@ import torch
 from click.testing import CliRunner
 
 from fedward.sims import bench_step
-from fedward.sims.bench_step import StepBench, bench_case, peak_mb, relative_errors
-from fedward.sims.bench_variants import VARIANTS, Variant, make_batch, make_model, make_stepper
+from fedward.sims.bench_memory import peak_memory
+from fedward.sims.bench_step import StepBench, bench_case, relative_errors
+from fedward.sims.bench_variants import (
+    SIGNAL_LSTM,
+    VARIANTS,
+    Variant,
+    make_batch,
+    make_model,
+    make_stepper,
+)
 from fedward.sims.cli import main
 
 PRIVATE: tuple[Variant, ...] = tuple(v for v in VARIANTS if not v.startswith("plain"))
@@ -56,7 +64,9 @@ def test_a_case_has_a_row_for_every_variant() -> None:
 
 
 def test_peak_memory_grows_with_the_batch() -> None:
-    small, large = (peak_mb("signal-lstm", batch, "fedward") for batch in (2, 128))
+    small, large = (
+        peaks["fedward"] for peaks in peak_memory([(SIGNAL_LSTM, 2), (SIGNAL_LSTM, 64)])
+    )
     if small is None or large is None:
         pytest.skip("this system does not tell peak memory")
     assert large > small + 10
