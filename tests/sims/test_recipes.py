@@ -53,7 +53,10 @@ def test_overrides_reach_their_place() -> None:
 
 @pytest.mark.parametrize("model", ["lstm", "scatter", "thesis-cnn"])
 def test_another_model_fits_into_every_recipe(model: str) -> None:
-    study = customised(recipe("fer-compact"), data="x.csv", model=model)
+    base = recipe("fer-compact")
+    small = base.training.model_copy(update={"low_resolution": 0.4})
+    base = base.model_copy(update={"training": small})
+    study = customised(base, data="x.csv", model=model)
     assert study.training.model == model
     assert (study.training.low_resolution > 0) == (model == "thesis-cnn")
 
