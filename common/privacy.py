@@ -14,7 +14,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from scipy.optimize import brentq
 from scipy.special import log_ndtr
 
 from fedward.common.errors import ConfigError
@@ -94,6 +93,8 @@ def noise_multiplier_for(*, epsilon: float, delta: float, sample_rate: float, st
     def excess(multiplier: float) -> float:
         event = GaussianEvent(multiplier, sample_rate, steps)
         return min(_sampled_epsilon([event], delta, _ROUGH), 1e6) - epsilon
+
+    from scipy.optimize import brentq  # a third of a second, and full batches do without
 
     low = high = 2 * whole  # enough without sampling, and so with it
     while excess(low := low / 2) < 0:
@@ -175,12 +176,10 @@ def _log_delta(epsilon: float, mu: float) -> float:
 
 
 def _root(decreasing: Callable[[float], float], low: float, high: float) -> float:
-    """A point at which a decreasing function is at or just below zero."""
-    root = float(brentq(decreasing, low, high, xtol=1e-12, rtol=1e-9))
-    step = 1e-12 + 1e-9 * abs(root)
-    while decreasing(root) > 0:
-        root, step = root + step, 2 * step
-    return root
+    """The least float in (low, high] at which a decreasing function is not positive."""
+    while low < (middle := (low + high) / 2) < high:
+        low, high = (middle, high) if decreasing(middle) > 0 else (low, middle)
+    return high
 
 
 def _sampled_epsilon(events: Sequence[GaussianEvent], delta: float, interval: float) -> float:

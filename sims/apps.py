@@ -35,7 +35,7 @@ from fedward.sims.template import HOSPITAL_LOG_VARIABLE, template
 
 __all__ = ["client_app", "server_app"]  # where Flower looks for them
 
-POLL_S = 0.005
+POLL_S = 0.002
 PATIENCE_S = 120.0  # the template process deals all faces before it answers
 LOADED_AT = time.monotonic()
 

@@ -37,7 +37,7 @@ from fedward.sims.template import SPAN, template
 RAY_MODULE = "flwr.server.superlink.fleet.vce.backend.raybackend"
 ENGINE_VARIABLE = "FEDWARD_ENGINE"
 WORKERS_VARIABLE = "FEDWARD_WORKERS"
-LOOK_EVERY_S = 0.01
+LOOK_EVERY_S = 0.002
 
 busy = BusyLog()
 
