@@ -119,7 +119,8 @@ class Baselines(Part):
 
 class TotalSeconds(Part):
     """Wall-clock time of the run. ``data`` is reading, curating and dealing faces and computing
-    what the model reads of the test set; ``startup`` is all else before the first order."""
+    what the model reads of the test set; ``startup`` is all else before the first order. All count
+    every command of a run that was interrupted and resumed."""
 
     total: Seconds
     data: Seconds

@@ -49,6 +49,13 @@ class RunDirectory:
         """Replace result.json."""
         write_text(self.result, result.model_dump_json(indent=2) + "\n")
 
+    def read_result(self) -> Result | None:
+        """result.json, None where there is none that this version can read."""
+        try:
+            return Result.model_validate_json(self.result.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+
     def append_metrics(self, part: RoundPart) -> None:
         """Add one line to metrics.jsonl."""
         try:

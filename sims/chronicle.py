@@ -73,6 +73,8 @@ class SimulationChronicle:
         self._rounds: list[RoundPart] = []
         self.baselines = Baselines()
         self._evaluation: Evaluation | None = None
+        interrupted = directory.read_result()  # what was spent before a --resume
+        self._spent = interrupted.seconds if interrupted else None
 
     def write_config(self) -> None:
         """config.json: everything resolved."""
@@ -204,14 +206,15 @@ class SimulationChronicle:
 
     def _seconds(self) -> TotalSeconds:
         parts = [part.seconds for part in self._rounds]
+        spent = self._spent
         return TotalSeconds(
-            total=self._clock() - self._began,
-            data=self._data_time.seconds,
+            total=self._clock() - self._began + (spent.total if spent else 0.0),
+            data=self._data_time.seconds + (spent.data if spent else 0.0),
             train=sum(part.train for part in parts),
             aggregate=sum(part.aggregate for part in parts),
             evaluate=sum(part.evaluate for part in parts),
             engine=sum(part.engine for part in parts),
-            startup=self._startup,
+            startup=self._startup + (spent.startup if spent else 0.0),
         )
 
     def _card(self, test: TestPart) -> dict[str, object]:

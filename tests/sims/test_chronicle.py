@@ -44,6 +44,33 @@ def test_time_spent_on_data_is_no_part_of_the_startup(dealt: Consortium, tmp_pat
     assert seconds["total"] == 10.0
 
 
+def test_a_resumed_run_counts_the_time_of_all_its_commands(
+    dealt: Consortium, tmp_path: Path
+) -> None:
+    def command(*clock: float, data: tuple[float, float]) -> dict[str, float]:
+        reading, whole = iter(data), iter(clock)
+        data_time = Stopwatch(lambda: next(reading))
+        chronicle = SimulationChronicle(
+            dealt,
+            RunDirectory(tmp_path),
+            0.0,
+            data_time,
+            lambda part, count: None,
+            clock=lambda: next(whole),
+        )
+        with data_time:
+            pass
+        chronicle.began({}, [])
+        seconds: dict[str, float] = json.loads((tmp_path / "result.json").read_text())["seconds"]
+        return seconds
+
+    command(3.0, 4.0, data=(1.0, 2.0))
+    seconds = command(5.0, 8.0, data=(0.0, 0.5))
+    assert seconds["total"] == 4.0 + 8.0
+    assert seconds["data"] == 1.0 + 0.5
+    assert seconds["startup"] == (3.0 - 1.0) + (5.0 - 0.5)
+
+
 def test_a_run_whose_report_cannot_be_written_is_not_completed(
     dealt: Consortium, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
