@@ -43,6 +43,24 @@ def convolution(
     )
 
 
+class Unshuffle(nn.PixelUnshuffle):
+    """torch's, which trades half the resolution for four channels; it takes no images too, as a
+    private step may draw them.
+
+    Source: Shi et al. 2016, "Real-Time Single Image and Video Super-Resolution", reversed.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(2)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(n, c, h, w) to (n, 4c, h/2, w/2)."""
+        n, channels, height, width = maps.shape
+        if n == 0:  # torch returns the shape that it was given
+            return maps.reshape(0, 4 * channels, height // 2, width // 2)
+        return super().forward(maps)
+
+
 class Residual(nn.Module):
     """``x + convolution(x)``, shape kept (He et al. 2016)."""
 
@@ -58,8 +76,8 @@ class Residual(nn.Module):
 class CompactCnn(nn.Module):
     """593 thousand parameters, 19 million multiplications a face: made for one core.
 
-    PixelUnshuffle (Shi et al. 2016, reversed) trades half the resolution for four channels before
-    the first convolution; every further halving is a strided convolution.
+    Half the resolution is traded for four channels before the first convolution; every further
+    halving is a strided convolution.
 
     (n, 1, 48, 48) -> (n, 4, 24, 24) -> (n, 32, 24, 24) -> (n, 64, 12, 12) -> (n, 128, 6, 6)
     -> (n, 256, 3, 3) -> (n, 7).
@@ -68,7 +86,7 @@ class CompactCnn(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.convolutions = nn.Sequential(
-            nn.PixelUnshuffle(2),
+            Unshuffle(),
             convolution(4, 32),
             convolution(32, 64, stride=2),
             Residual(64),

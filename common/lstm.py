@@ -11,7 +11,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from fedward.common.cnn import Residual, convolution
+from fedward.common.cnn import Residual, Unshuffle, convolution
 from fedward.common.errors import ModelError
 from fedward.common.faces import EMOTIONS, SIDE
 
@@ -88,7 +88,7 @@ class CnnLstm(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.convolutions = nn.Sequential(
-            nn.PixelUnshuffle(2),
+            Unshuffle(),
             convolution(4, 32),
             convolution(32, 64, stride=2),
             Residual(64),

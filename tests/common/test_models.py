@@ -33,6 +33,11 @@ def test_models_hold_no_buffers_and_no_statistics_over_a_batch(name):
         torch.testing.assert_close(model(inputs)[:1], model(inputs[:1]), rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_models_answer_no_faces_with_no_logits(name):
+    assert build(name, seed=0)(torch.zeros(0, 1, 48, 48)).shape == (0, 7)
+
+
 @pytest.mark.parametrize(("name", "bounds"), SIZES.items())
 def test_sizes_are_as_announced(name, bounds):
     count = sum(array.size for array in to_arrays(build(name, seed=0)).values())
