@@ -27,10 +27,11 @@ class Frozen(BaseModel):
 
 
 class DataConfig(Frozen):
-    """Which faces: ``source`` is "synthetic" or a path; ``test_split`` is what scores models."""
+    """Which faces: ``source`` is "synthetic" or a path; ``test_split`` is what scores models, where
+    "all" is PublicTest and PrivateTest together."""
 
     source: str = "synthetic"
-    test_split: Literal["PublicTest", "PrivateTest"] = "PublicTest"
+    test_split: Literal["PublicTest", "PrivateTest", "all"] = "PublicTest"
     synthetic_patients: Count = 800
     synthetic_images_per_patient: Count = 5
 

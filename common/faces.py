@@ -10,8 +10,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from fedward.common.errors import DataError
+
 EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 SPLITS = ("Training", "PublicTest", "PrivateTest")
+TESTS = SPLITS[1:]
 SIDE = 48
 
 
@@ -67,3 +70,30 @@ class FaceData:
     training: FaceSet
     tests: Mapping[str, FaceSet]
     curation: Curation = field(default_factory=Curation)
+
+    def test(self, split: str) -> FaceSet:
+        """The faces of a test split, or of "all" of them, one after the other.
+
+        Raises:
+            DataError: when the source lacks it, or for "all" one of them.
+        """
+        wanted = splits_of(split)
+        if missing := [name for name in wanted if name not in self.tests]:
+            have = ", ".join(self.tests) or "no test split"
+            raise DataError(
+                f"{self.source} has {have}, not {' or '.join(missing)}: name a split that it has "
+                "(--test-split)"
+            )
+        parts = [self.tests[name] for name in wanted]
+        if len(parts) == 1:
+            return parts[0]
+        return FaceSet(
+            np.concatenate([part.images for part in parts]),
+            np.concatenate([part.labels for part in parts]),
+            np.concatenate([part.patients for part in parts]),
+        )
+
+
+def splits_of(split: str) -> tuple[str, ...]:
+    """The test splits that a study's ``test_split`` stands for; with "+" between, its name."""
+    return TESTS if split == "all" else (split,)

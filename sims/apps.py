@@ -71,7 +71,7 @@ def simulate_on(grid: Grid, run: Run) -> Result:
 def _examiner(dealt: Consortium) -> Examiner:
     study = dealt.study
     cache = cache_folder() / "features"
-    return Examiner(study.training.model, study.data.test_split, dealt.examined, cache)
+    return Examiner(study.training.model, dealt.test_name, dealt.examined, cache)
 
 
 engine.install()

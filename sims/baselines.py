@@ -51,7 +51,7 @@ def score_baseline(study: Study, name: str) -> Score:
     site = dealt.pooled() if name == POOLED else dealt.site(names.index(name))
     state = train_alone(study, site)
     cache = cache_folder() / "features"
-    examiner = Examiner(study.training.model, study.data.test_split, dealt.examined, cache)
+    examiner = Examiner(study.training.model, dealt.test_name, dealt.examined, cache)
     test = examiner.score(state.released()).test
     return Score(accuracy=test.accuracy, macro_f1=test.macro_f1, seconds=time.monotonic() - began)
 

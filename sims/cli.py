@@ -54,7 +54,7 @@ def main() -> None:
     type=click.Choice(["none", "pooled", "all"]),
     help="Also train on pooled data, and (all) each hospital alone.",
 )
-@click.option("--test-split", type=click.Choice(["PublicTest", "PrivateTest"]))
+@click.option("--test-split", type=click.Choice(["PublicTest", "PrivateTest", "all"]))
 @click.option("--config", type=PATH, help="A study as YAML or JSON, instead of a recipe.")
 @click.option("--list", "list_recipes", is_flag=True, help="List the recipes and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Print result.json alone.")
@@ -79,10 +79,11 @@ def simulate(
     quiet: bool,
 ) -> None:
     """Simulate a consortium of hospitals, by RECIPE (default: demo)."""
-    from fedward.sims import recipes
     from fedward.sims.folders import claim_new, default_folder, is_finished, locked, study_to_resume
     from fedward.sims.progress import progress
+    from fedward.sims.recipes import recipe as recipe_named
     from fedward.sims.simulate import simulate as run
+    from fedward.sims.studies import customised, read_study
 
     if list_recipes:
         _print_recipes(as_json)
@@ -96,8 +97,8 @@ def simulate(
             return
         study, folder = study_to_resume(resume), resume
     else:
-        base = recipes.read_study(config) if config else recipes.recipe(recipe or "demo")
-        study = recipes.customised(
+        base = read_study(config) if config else recipe_named(recipe or "demo")
+        study = customised(
             base,
             data=data,
             hospitals=hospitals,
@@ -214,8 +215,9 @@ def _print_recipes(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(described, indent=2))
         return
+    width = max(map(len, described))
     for name, text in described.items():
-        click.echo(f"{name:14} {text}")
+        click.echo(f"{name:{width}}  {text}")
 
 
 def _print_result(folder: Path, as_json: bool) -> None:

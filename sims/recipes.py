@@ -1,26 +1,21 @@
-"""Recipes: functions that return a full study. The command line and `flwr run` override values.
+"""Recipes: functions that return a full study. sims/studies.py overrides single values.
 
 How the settings of the FER recipes were chosen is written in docs/recipes.md.
 """
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
-
-import yaml
 
 from fedward.common.config import (
-    TAKES_SMALL_FACES,
-    DataConfig,
     HospitalsConfig,
     PrivacyConfig,
     RoundsConfig,
     Study,
     TrainingConfig,
-    parse_study,
 )
 from fedward.common.errors import ConfigError
 
 FER_HOSPITALS = HospitalsConfig(count=10, alpha=0.5, size_sigma=0.6)
+ONE_HOSPITAL = HospitalsConfig(count=1, alpha=None, size_sigma=0.0)
 
 
 def demo() -> Study:
@@ -128,6 +123,73 @@ def fer_private_1() -> Study:
     return _fer_private(1.0, 12, 80.0)
 
 
+def pooled(study: Study, name: str) -> Study:
+    """The same training where one hospital holds every image: what federation is held against."""
+    return study.model_copy(update={"name": name, "hospitals": ONE_HOSPITAL})
+
+
+def _alone(study: Study) -> Study:
+    """Without what only helps among several hospitals: their momentum, and calibrated logits."""
+    training = study.training.model_copy(update={"calibrate": False})
+    rounds = study.rounds.model_copy(update={"server_momentum": 0.0})
+    return study.model_copy(update={"training": training, "rounds": rounds})
+
+
+def fer_pooled() -> Study:
+    """One hospital with all of FER-2013, the compact CNN, no privacy."""
+    return _alone(pooled(fer_compact(), "fer-pooled"))
+
+
+def fer_pooled_lstm() -> Study:
+    """As fer-pooled, with the LSTM that reads an image row by row."""
+    return _alone(pooled(fer_lstm(), "fer-pooled-lstm"))
+
+
+def fer_pooled_cnn_lstm() -> Study:
+    """As fer-pooled, with convolutions and an LSTM over rows."""
+    return Study(
+        name="fer-pooled-cnn-lstm",
+        hospitals=ONE_HOSPITAL,
+        training=TrainingConfig(
+            model="cnn-lstm",
+            epochs=1,
+            batch_size=64,
+            learning_rate=2e-3,
+            schedule="cosine",
+            weight_decay=0.02,
+            label_smoothing=0.1,
+            augment=True,
+        ),
+        rounds=RoundsConfig(count=30, average_from=0.8),
+    )
+
+
+def fer_pooled_8() -> Study:
+    """One hospital with all of FER-2013, epsilon 8, scattering features."""
+    return pooled(fer_private_8(), "fer-pooled-8")
+
+
+def fer_pooled_3() -> Study:
+    """As fer-pooled-8, with epsilon 3."""
+    return pooled(fer_private_3(), "fer-pooled-3")
+
+
+def fer_pooled_1() -> Study:
+    """As fer-pooled-8, with epsilon 1."""
+    return pooled(fer_private_1(), "fer-pooled-1")
+
+
+def fer_pooled_lstm_8() -> Study:
+    """As fer-pooled-lstm, with epsilon 8."""
+    return Study(
+        name="fer-pooled-lstm-8",
+        hospitals=ONE_HOSPITAL,
+        training=TrainingConfig(model="lstm", epochs=1, batch_size=1024, learning_rate=2e-3),
+        privacy=PrivacyConfig(epsilon=8.0, delta=1e-5, clipping_norm=1.0),
+        rounds=RoundsConfig(count=30, average_from=0.8),
+    )
+
+
 RECIPES: Mapping[str, Callable[[], Study]] = {
     "demo": demo,
     "fer-compact": fer_compact,
@@ -136,6 +198,13 @@ RECIPES: Mapping[str, Callable[[], Study]] = {
     "fer-private-8": fer_private_8,
     "fer-private-3": fer_private_3,
     "fer-private-1": fer_private_1,
+    "fer-pooled": fer_pooled,
+    "fer-pooled-lstm": fer_pooled_lstm,
+    "fer-pooled-cnn-lstm": fer_pooled_cnn_lstm,
+    "fer-pooled-8": fer_pooled_8,
+    "fer-pooled-3": fer_pooled_3,
+    "fer-pooled-1": fer_pooled_1,
+    "fer-pooled-lstm-8": fer_pooled_lstm_8,
 }
 
 
@@ -144,86 +213,3 @@ def recipe(name: str) -> Study:
     if name not in RECIPES:
         raise ConfigError(f"unknown recipe {name!r}; there are: {', '.join(RECIPES)}")
     return RECIPES[name]()
-
-
-def read_study(path: Path) -> Study:
-    """A study of the user's own, from YAML or JSON. Raises ConfigError when it is not one."""
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} cannot be read as YAML or JSON: {error}") from None
-    if not isinstance(document, dict):
-        raise ConfigError(f"{path} holds no study: give keys such as name, training, rounds")
-    return parse_study(document)
-
-
-def customised(
-    study: Study,
-    *,
-    data: str | None = None,
-    hospitals: int | None = None,
-    rounds: int | None = None,
-    model: str | None = None,
-    epsilon: float | None = None,
-    seed: int | None = None,
-    test_split: str | None = None,
-    baselines: str | None = None,
-) -> Study:
-    """A study with some values replaced; None keeps what the recipe says, epsilon 0 is no privacy.
-
-    Raises:
-        ConfigError: when a value is not allowed.
-    """
-    document = study.model_dump()
-    for part, key, value in (
-        ("data", "source", data),
-        ("data", "test_split", test_split),
-        ("hospitals", "count", hospitals),
-        ("rounds", "count", rounds),
-        ("training", "model", model),
-    ):
-        if value is not None:
-            document[part][key] = value
-    if model is not None and model not in TAKES_SMALL_FACES:
-        document["training"]["low_resolution"] = 0.0
-    if seed is not None:
-        document["seed"] = seed
-    if baselines is not None:
-        document["baselines"] = baselines
-    if epsilon == 0:
-        document["privacy"] = None
-    elif epsilon is not None:
-        privacy = document["privacy"] or PrivacyConfig(epsilon=1.0).model_dump()
-        document["privacy"] = {**privacy, "epsilon": epsilon, "noise_multiplier": None}
-        document["training"]["calibrate"] = False  # it needs private label frequencies
-    return check_study(parse_study(document))
-
-
-def check_study(study: Study) -> Study:
-    """Raises ConfigError for what only appears when parts of a study meet."""
-    if study.name.startswith("fer-") and study.data.source == DataConfig().source:
-        raise ConfigError(
-            f"recipe {study.name} needs FER-2013: name it with --data PATH (fer2013.csv, .csv.gz, "
-            "a folder with train/ and test/, or a zip of one)"
-        )
-    return study
-
-
-def study_from_run_config(run_config: Mapping[str, bool | float | int | str]) -> Study:
-    """The study of `flwr run .`: empty strings, zeros and seed -1 keep what the recipe says.
-
-    Raises:
-        ConfigError: when a value is not allowed.
-    """
-    text = {key: str(run_config.get(key, "")) or None for key in ("data", "model")}
-    epsilon = float(run_config.get("epsilon", 0.0))
-    seed = int(run_config.get("seed", -1))
-    return customised(
-        recipe(str(run_config.get("recipe", "demo"))),
-        data=text["data"],
-        model=text["model"],
-        hospitals=int(run_config.get("hospitals", 0)) or None,
-        rounds=int(run_config.get("rounds", 0)) or None,
-        epsilon=epsilon or None,
-        seed=seed if seed >= 0 else None,
-    )

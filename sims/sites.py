@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from fedward.client.app import client_app as app_of
 from fedward.client.site import Site
 from fedward.common.config import Study
-from fedward.common.errors import ConfigError, DataError
-from fedward.common.faces import FaceData, FaceSet
+from fedward.common.errors import ConfigError
+from fedward.common.faces import FaceData, FaceSet, splits_of
 from fedward.common.seeds import numpy_generator
 from fedward.sims.cameras import camera_named, photograph
 from fedward.sims.partition import Hospital, deal
-from fedward.sims.recipes import study_from_run_config
 from fedward.sims.sources import cache_folder, open_source
+from fedward.sims.studies import study_from_run_config
 
 STUDY_VARIABLE = "FEDWARD_STUDY"
 
@@ -35,7 +35,7 @@ class Consortium:
     Attributes:
         study: what they take part in.
         data: the curated source.
-        test: the test split in use, as published.
+        test: the test faces in use, as published.
         hospitals: who has which rows of ``data.training`` and ``test``.
     """
 
@@ -47,6 +47,11 @@ class Consortium:
     def training_faces(self, hospital: Hospital) -> FaceSet:
         """A hospital's own training images, through its camera."""
         return self._through_camera(self.data.training.take(hospital.training), hospital, "train")
+
+    @property
+    def test_name(self) -> str:
+        """What the test faces are called in results, such as "PublicTest+PrivateTest"."""
+        return "+".join(splits_of(self.study.data.test_split))
 
     @cached_property
     def examined(self) -> FaceSet:
@@ -106,12 +111,7 @@ def consortium(study: Study) -> Consortium:
 def _consortium(document: str) -> Consortium:
     study = Study.model_validate_json(document)
     data = open_source(study.data, study.seed)
-    if study.data.test_split not in data.tests:
-        have = ", ".join(data.tests) or "no test split"
-        raise DataError(
-            f"{data.source} has {have}, not {study.data.test_split}: name a split that it has"
-        )
-    test = data.tests[study.data.test_split]
+    test = data.test(study.data.test_split)
     hospitals = deal(data.training, test, study.hospitals, seed=study.seed)
     by_size = tuple(sorted(hospitals, key=lambda h: (-h.declared, h.name)))
     return Consortium(study, data, test, by_size)

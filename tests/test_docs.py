@@ -13,7 +13,8 @@ from fedward.common.config import parse_study
 from fedward.common.models import MODELS
 from fedward.sims.cameras import CAMERAS
 from fedward.sims.cli import main
-from fedward.sims.recipes import RECIPES, check_study
+from fedward.sims.recipes import RECIPES
+from fedward.sims.studies import check_study
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

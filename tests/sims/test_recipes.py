@@ -4,16 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from fedward.common.config import HospitalsConfig
 from fedward.common.errors import ConfigError
 from fedward.common.models import MODELS
-from fedward.sims.recipes import (
-    RECIPES,
-    check_study,
-    customised,
-    read_study,
-    recipe,
-    study_from_run_config,
-)
+from fedward.sims.recipes import RECIPES, pooled, recipe
+from fedward.sims.studies import check_study, customised, read_study, study_from_run_config
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -101,3 +96,18 @@ def test_a_file_that_is_no_study(tmp_path: Path, text: str, message: str) -> Non
     path.write_text(text)
     with pytest.raises(ConfigError, match=message):
         read_study(path)
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if name.startswith("fer-pooled")])
+def test_pooled_recipes_give_everything_to_one_hospital(name: str) -> None:
+    study = recipe(name)
+    assert study.hospitals == HospitalsConfig(count=1, alpha=None, size_sigma=0.0)
+    assert not study.training.calibrate
+    with pytest.raises(ConfigError, match="--data PATH"):
+        check_study(study)
+
+
+@pytest.mark.parametrize("epsilon", ["8", "3", "1"])
+def test_pooled_private_recipes_train_as_their_federated_ones_do(epsilon: str) -> None:
+    alone, together = recipe(f"fer-pooled-{epsilon}"), recipe(f"fer-private-{epsilon}")
+    assert pooled(together, alone.name) == alone
