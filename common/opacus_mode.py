@@ -27,6 +27,7 @@ from fedward.common.private_layers import BoundBook
 
 MODE = "fedward"
 BOOK = "fedward_book"  # on every parameter, where Opacus keeps grad_sample
+MADE = "_fedward_made"  # on an engine, while it makes a model private
 
 Reduction = Literal["mean", "sum"]
 
@@ -166,6 +167,7 @@ def register() -> None:
         return
     engine.get_optimizer_class = _choosing(engine.get_optimizer_class)
     engine.PrivacyEngine._prepare_model = _preparing(engine.PrivacyEngine._prepare_model)
+    engine.PrivacyEngine.make_private = _undoing(engine.PrivacyEngine.make_private)
 
 
 def _choosing(others: Callable[..., Any]) -> Callable[..., Any]:
@@ -198,6 +200,27 @@ def _preparing(others: Callable[..., Any]) -> Callable[..., Any]:
             return module
         # Opacus's validator is not asked: it refuses nn.LSTM, and the rules refuse what they must
         make = BookKeepingModule if options.get("wrap_model", True) else BookKeepingHooks
-        return make(module, batch_first=first, loss_reduction=reduction)
+        made = make(module, batch_first=first, loss_reduction=reduction)
+        setattr(self, MADE, made)
+        return made
 
     return prepare_model
+
+
+def _undoing(others: Callable[..., Any]) -> Callable[..., Any]:
+    """Opacus prepares the model first, and may then refuse the loader or the optimizer (clipping
+    that is not flat, say): the caller gets the model back as it was."""
+
+    @wraps(others)
+    def make_private(self: Any, **options: Any) -> Any:
+        try:
+            answer = others(self, **options)
+        except BaseException:
+            if MADE in vars(self):
+                vars(self)[MADE].cleanup()
+            raise
+        finally:
+            vars(self).pop(MADE, None)
+        return answer
+
+    return make_private

@@ -207,7 +207,7 @@ def test_torchs_own_recurrent_layers_are_trained(kind: Any) -> None:
     assert type(plain.layer) is kind
 
 
-def prepared(model: nn.Module, **options: Any) -> Any:
+def prepared(model: nn.Module, *, engine: Any = None, **options: Any) -> Any:
     data = examples("numbers")
     common: dict[str, Any] = {
         "module": model,
@@ -217,13 +217,18 @@ def prepared(model: nn.Module, **options: Any) -> Any:
         "max_grad_norm": 1.0,
         "grad_sample_mode": "fedward",
     }
-    return PrivacyEngine().make_private(**common | options)
+    return (engine or PrivacyEngine()).make_private(**common | options)
 
 
 def test_registering_twice_is_fine() -> None:
-    known = opacus.privacy_engine.get_optimizer_class, PrivacyEngine._prepare_model
+    def known() -> tuple[Any, ...]:
+        engine = PrivacyEngine
+        choose = opacus.privacy_engine.get_optimizer_class
+        return choose, engine._prepare_model, engine.make_private
+
+    before = known()
     register()
-    assert (opacus.privacy_engine.get_optimizer_class, PrivacyEngine._prepare_model) == known
+    assert known() == before
 
 
 @pytest.mark.parametrize("mode", ["hooks", "functorch", "ew"])
@@ -261,6 +266,65 @@ def test_several_processes_are_refused() -> None:
         opacus.privacy_engine.get_optimizer_class("flat", True, "fedward")
 
 
+# What Opacus only looks at once the model is bound
+LATE: dict[str, tuple[dict[str, Any], type[Exception]]] = {
+    "adaptive clipping": ({"clipping": "adaptive"}, ModelError),
+    "clipping per layer": ({"clipping": "per_layer", "max_grad_norm": [1.0] * 4}, ModelError),
+    "a loader that is none": ({"data_loader": None}, AttributeError),
+}
+
+
+@pytest.mark.parametrize("wrap", [True, False])
+@pytest.mark.parametrize("kind", LATE)
+def test_a_refused_model_is_as_it_was(kind: str, wrap: bool) -> None:
+    model = dense()
+    attributes = [set(vars(layer)) for layer in model.modules()]
+    named = [set(vars(p)) for p in model.parameters()]
+    options, error = LATE[kind]
+    common = {
+        "engine": PrivacyEngine(),
+        "data_loader": DataLoader(examples("numbers"), batch_size=BATCH),
+        "wrap_model": wrap,
+    }
+    with pytest.raises(error):
+        prepared(model, **common | options)
+    assert [set(vars(layer)) for layer in model.modules()] == attributes
+    assert [set(vars(p)) for p in model.parameters()] == named
+    assert not model._forward_pre_hooks
+    F.cross_entropy(model(torch.ones(4, 5)), torch.arange(4)).backward()
+    assert all(p.grad is not None for p in model.parameters())
+    before = torch.cat([p.detach().flatten() for p in model.parameters()])
+    private, optimizer, _ = prepared(model, **common)
+    one_step(private if wrap else model, optimizer, torch.ones(4, 5))
+    after = torch.cat([p.detach().flatten() for p in model.parameters()])
+    assert float((after - before).norm()) > 0
+
+
+def test_a_private_model_stays_so_when_a_second_call_is_refused() -> None:
+    model, optimizer, _ = prepared(dense())
+    with pytest.raises(ModelError, match="clips flat"):
+        prepared(model, clipping="adaptive")
+    F.cross_entropy(model(torch.ones(4, 5)), torch.arange(4)).backward()
+    assert optimizer.book.accumulated() == 1
+    optimizer.step()
+
+
+def test_refusals_of_a_target_epsilon_are_undone_too() -> None:
+    model = dense()
+    budget = {"target_epsilon": 5.0, "target_delta": 1e-4, "epochs": 1}
+    with pytest.raises(ModelError, match="clips flat"):
+        PrivacyEngine(accountant="rdp").make_private_with_epsilon(
+            module=model,
+            optimizer=torch.optim.SGD(model.parameters(), lr=0.1),
+            data_loader=DataLoader(examples("numbers"), batch_size=BATCH),
+            max_grad_norm=1.0,
+            grad_sample_mode="fedward",
+            clipping="adaptive",
+            **budget,
+        )
+    assert not any("forward" in vars(layer) for layer in model.modules())
+
+
 def test_unknown_modes_are_opacuss_matter() -> None:
     with pytest.raises(ValueError, match="Unexpected grad_sample_mode"):
         prepared(dense(), grad_sample_mode="unheard of")
@@ -271,10 +335,40 @@ def test_a_batch_that_is_not_first_is_refused() -> None:
         prepared(dense(), batch_first=False)
 
 
-def test_layers_that_mix_examples_are_refused() -> None:
-    model = nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Linear(4, 10))
-    with pytest.raises(ModelError, match=r"layer 1 \(BatchNorm1d\) mixes examples"):
-        prepared(model)
+class Scaled(nn.Module):
+    """A layer that no rule is known for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale
+
+
+def tied() -> nn.Module:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4))
+    model[2].weight = model[0].weight
+    return model
+
+
+REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
+    "BatchNorm": (
+        lambda: nn.BatchNorm1d(4),
+        r"layer 1 \(BatchNorm1d\) mixes examples: use GroupNorm, or fold it",
+    ),
+    "tied weights": (tied, r"layers 1\.0 and 1\.2 share a parameter .*: give each its own"),
+    "unknown": (Scaled, r"layer 1 \(Scaled\) has no rule .*: build it from .* or freeze it"),
+}
+
+
+@pytest.mark.parametrize("wrap", [True, False])
+@pytest.mark.parametrize("kind", REFUSED)
+def test_layers_without_private_gradients_are_refused_by_name(kind: str, wrap: bool) -> None:
+    make, message = REFUSED[kind]
+    model = nn.Sequential(nn.Linear(5, 4), make(), nn.Linear(4, 10))
+    with pytest.raises(ModelError, match=message):
+        prepared(model, wrap_model=wrap)
     assert "forward" not in vars(model[0])
 
 
