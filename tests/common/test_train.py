@@ -236,6 +236,49 @@ def test_private_training_never_takes_its_noise_from_elsewhere():
         fit(line(), inputs, labels, PLAN, privacy=privacy, batches=generator())
 
 
+class Scaled(nn.Module):
+    """A layer that no rule is known for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(7))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs * self.scale
+
+
+class Tied(nn.Module):
+    """Two layers with one weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = nn.Linear(7, 7), nn.Linear(7, 7)
+        self.other.weight = self.one.weight
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        answer: Tensor = self.other(self.one(inputs))
+        return answer
+
+
+@pytest.mark.parametrize(
+    ("layer", "words"),
+    [
+        (nn.BatchNorm1d(7), r"layer 1 \(BatchNorm1d\) mixes examples: use GroupNorm, or fold it"),
+        (Tied(), r"layers 1\.one and 1\.other share a parameter .*: give each its own"),
+        (Scaled(), r"layer 1 \(Scaled\) has no rule .*: build it from .* or freeze it"),
+    ],
+)
+def test_layers_without_private_gradients_are_refused_by_name(layer: nn.Module, words: str) -> None:
+    model = nn.Sequential(nn.Linear(2, 7), layer)
+    before = [p.detach().clone() for p in model.parameters()]
+    inputs, labels = torch.ones(3, 2), torch.arange(3)
+    privacy = StepPrivacy(noise_multiplier=1.0, clipping_norm=1.0)
+    with pytest.raises(ModelError, match=words):
+        fit(model, inputs, labels, PLAN, privacy=privacy, batches=generator(), noise=generator())
+    assert all(torch.equal(p, start) for p, start in zip(model.parameters(), before, strict=True))
+    assert fit(model, inputs, labels, PLAN, privacy=None, batches=generator()) == 1
+
+
 def test_calibration_shifts_logits_by_the_hospitals_own_label_frequencies() -> None:
     """With labels of one class alone, nothing is left to learn once the shift explains them."""
 
