@@ -129,6 +129,40 @@ def test_no_image_adds_more_than_the_clipping_norm(
     assert joint_norm(weight, bias) <= clip * (1 + 1e-6)
 
 
+HOSTILE = {
+    "huge": lambda row: 1e30 * row,
+    "as large as numbers get": lambda row: 3e38 * (row - 0.5).sign(),
+    "all equal": lambda row: torch.full_like(row, 3.0),
+    "all equal and huge": lambda row: torch.full_like(row, 3e38),
+    "all zero": torch.zeros_like,
+    "the mean itself": lambda row: a_head().mean.expand_as(row),
+    "not a number": lambda row: row.index_fill(1, torch.tensor([7]), math.nan),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_image_among_others_moves_neither_sum_by_more_than_its_bound(kind: str) -> None:
+    features, labels = some(5)
+    seen = torch.cat([features[:4], HOSTILE[kind](features[4:])])
+    clip, head = 0.1, a_head()
+    privacy = StepPrivacy(noise_multiplier=TINY_NOISE, clipping_norm=clip)
+
+    def sums(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of two releases, with the same noise whoever takes part."""
+        codes = labels[: len(rows)]
+        mean = noisy_mean(rows, declared=1, noise_multiplier=TINY_NOISE, noise=generator())
+        weight, bias = noisy_gradient(
+            head, rows, codes, declared=1, privacy=privacy, noise=generator()
+        )
+        return mean, weight, bias
+
+    mean, weight, bias = (a - b for a, b in zip(sums(seen), sums(features[:4]), strict=True))
+    assert joint_norm(weight, bias) <= clip * (1 + 1e-5)
+    assert float(mean.double().norm()) <= FEATURE_BOUND * (1 + 1e-5)
+    if kind == "not a number":
+        assert joint_norm(weight, bias) == float(mean.norm()) == 0
+
+
 def test_rows_that_are_not_finite_add_nothing() -> None:
     features, labels = some(6, width=20)
     head = a_head(width=20)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fedward.common.arrays import to_arrays
 from fedward.common.errors import ModelError
-from fedward.common.models import build
+from fedward.common.models import MODELS, build
 from fedward.common.train import FitPlan, StepPrivacy, fit
 
 PLAN = FitPlan(
@@ -214,6 +214,73 @@ def test_inputs_that_are_no_numbers_are_refused_before_training(value):
     model = line()
     with pytest.raises(ModelError, match="input 1 holds NaN"):
         fit(model, inputs, labels, PLAN, privacy=None, batches=generator())
+
+
+@pytest.mark.parametrize("name", [n for n, spec in MODELS.items() if spec.reads == "pixels"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_pixel_that_is_no_number_never_reaches_a_private_model(name, value):
+    inputs, labels = some(3)
+    inputs[2, 0, 40, 7] = value
+    model = build(name, seed=0)
+    before = to_arrays(model)
+    privacy = StepPrivacy(noise_multiplier=1.0, clipping_norm=1.0)
+    with pytest.raises(ModelError, match="input 2 holds NaN"):
+        fit(
+            model,
+            inputs.float(),
+            labels,
+            PLAN,
+            privacy=privacy,
+            batches=generator(),
+            noise=generator(),
+        )
+    after = to_arrays(model)
+    assert all(np.array_equal(after[key], before[key]) for key in before)
+
+
+CLIP = 0.1
+
+
+def given_to_the_optimiser(name: str, inputs: torch.Tensor, labels: torch.Tensor) -> list[Tensor]:
+    """Clipped sums of one private step without noise, of what ``fit`` leaves in ``grad``."""
+    model = build(name, seed=0)
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0  # other rows would draw other masks
+    privacy = StepPrivacy(noise_multiplier=0.0, clipping_norm=CLIP)
+    fit(model, inputs, labels, PLAN, privacy=privacy, batches=generator(), noise=generator())
+    assert all(bool(torch.isfinite(p).all()) for p in model.parameters())
+    gradients = [p.grad for p in model.parameters()]
+    return [PLAN.expected_examples * g.double() for g in gradients if g is not None]
+
+
+HOSTILE = {
+    "huge": lambda face: 1e30 * face,
+    "as large as numbers get": lambda face: 3e38 * face.sign(),
+    "one huge pixel": lambda face: face.index_fill(1, torch.tensor([7]), -3e38),
+    "all equal": lambda face: torch.full_like(face, 3.0),
+    "all equal and huge": lambda face: torch.full_like(face, 3e38),
+    "all zero": torch.zeros_like,
+}
+
+
+@pytest.mark.parametrize("name", [n for n, spec in MODELS.items() if spec.reads == "pixels"])
+def test_a_hostile_image_moves_a_step_by_the_clipping_norm_at_most(name):
+    """Whether it overflows within the network, where it adds nothing, or not."""
+    inputs, labels = some(4)
+    inputs = inputs.float()
+    without = given_to_the_optimiser(name, inputs[:3], labels[:3])
+    for kind, made in HOSTILE.items():
+        seen = inputs.clone()
+        seen[3] = made(inputs[3].flatten(1)).view(1, 48, 48)
+        got = given_to_the_optimiser(name, seen, labels)
+        off = [one - other for one, other in zip(got, without, strict=True)]
+        moved = float(torch.stack([each.square().sum() for each in off]).sum().sqrt())
+        assert moved <= CLIP * (1 + 1e-5), kind
+        if "huge" in kind or "large" in kind:
+            assert moved <= CLIP * 1e-5, kind
+        else:
+            assert moved > CLIP / 2, kind
 
 
 def test_impossible_requests_are_refused_in_words():
