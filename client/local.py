@@ -11,7 +11,7 @@ from fedward.client.site import Site
 from fedward.common.arrays import Arrays, load_arrays, to_arrays
 from fedward.common.config import TrainingConfig
 from fedward.common.faces import SIDE, FaceSet
-from fedward.common.linear import ScatterHead, noisy_gradient, noisy_mean
+from fedward.common.linear import LinearHead, noisy_gradient, noisy_mean
 from fedward.common.messages import Order, Update
 from fedward.common.models import build, network_inputs
 from fedward.common.seeds import torch_generator
@@ -29,7 +29,7 @@ def carry_out(order: Order, site: Site) -> Update:
     inputs = network_inputs(order.training.model, site.faces.images, cache=site.cache)
     labels = torch.from_numpy(np.asarray(site.faces.labels))
     noise = torch_generator(order.seed, "noise", site.name, order.round)
-    if isinstance(model, ScatterHead):
+    if isinstance(model, LinearHead):
         arrays = _linear(order, model, inputs, labels, site.size, noise)
     else:
         arrays = _network(order, model, inputs, labels, site, noise)
@@ -86,7 +86,7 @@ def _network(
 
 def _linear(
     order: Order,
-    head: ScatterHead,
+    head: LinearHead,
     features: torch.Tensor,
     labels: torch.Tensor,
     size: int,
@@ -95,7 +95,11 @@ def _linear(
     """The mean of the features in the statistics round, full-batch gradient steps in all others."""
     if order.task == "statistics":
         mean = noisy_mean(
-            features, declared=size, noise_multiplier=order.noise_multiplier, noise=noise
+            features,
+            bound=head.kind.bound,
+            declared=size,
+            noise_multiplier=order.noise_multiplier,
+            noise=noise,
         )
         head.mean.add_(mean)
     else:

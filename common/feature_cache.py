@@ -1,4 +1,4 @@
-"""Scattering features kept on disk: extracted once, then mapped into memory.
+"""Fixed features kept on disk: extracted once, then mapped into memory.
 
 A cache file is named after the SHA-256 of the images and the extractor's version, so that it can
 never belong to other images. It is a plain .npy array followed by the SHA-256 of all before it:
@@ -13,16 +13,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fedward.common.features import FeatureKind
 from fedward.common.files import writing
-from fedward.common.scattering import CHUNK, FEATURES, VERSION, extract
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
-_BLOCK = 64 * CHUNK  # images extracted between two writes
+_BLOCK = 1024  # images extracted between two writes
 _READ = 1 << 22  # bytes
 
 
-def cached_features(images: NDArray[np.uint8], cache: Path | None) -> NDArray[np.float32]:
-    """Features of images (n, 48, 48), float32 (n, FEATURES), from the cache where they are there.
+def cached_features(
+    kind: FeatureKind, images: NDArray[np.uint8], cache: Path | None
+) -> NDArray[np.float32]:
+    """Features of images (n, 48, 48), float32 (n, count), from the cache where they are there.
 
     With a cache the result is mapped copy-on-write: processes share its pages, and no write of a
     caller's can reach the file. Concurrent callers may extract the same images twice but always
@@ -33,44 +35,43 @@ def cached_features(images: NDArray[np.uint8], cache: Path | None) -> NDArray[np
         RunError: the cache folder cannot be written, e.g. because the disk is full.
     """
     if cache is None:
-        return extract(images)
-    path = _place(images, cache)
-    if not _is_whole(path, len(images)):
-        _write(path, images)
+        return kind.extract(images)
+    path = _place(kind, images, cache)
+    if not _is_whole(path, _size(kind, len(images))):
+        _write(kind, path, images)
     features: NDArray[np.float32] = np.load(path, mmap_mode="c", allow_pickle=False)
     return features
 
 
-def are_cached(images: NDArray[np.uint8], cache: Path) -> bool:
+def are_cached(kind: FeatureKind, images: NDArray[np.uint8], cache: Path) -> bool:
     """Whether the features are there, whole. This process and those that it forks remember what
     was checked, as long as the file does not change."""
-    return _is_whole(_place(images, cache), len(images))
+    return _is_whole(_place(kind, images, cache), _size(kind, len(images)))
 
 
-def _place(images: NDArray[np.uint8], cache: Path) -> Path:
-    digest = hashlib.sha256(f"{VERSION} {images.dtype} {images.shape}".encode())
+def _place(kind: FeatureKind, images: NDArray[np.uint8], cache: Path) -> Path:
+    digest = hashlib.sha256(f"{kind.version} {images.dtype} {images.shape}".encode())
     digest.update(np.ascontiguousarray(images).data)
     return cache / f"features-{digest.hexdigest()[:40]}.npy"
 
 
-def _header(examples: int) -> bytes:
+def _header(kind: FeatureKind, examples: int) -> bytes:
     """The .npy header of the array that holds the features of so many images."""
-    text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({examples}, {FEATURES}), }}"
+    text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({examples}, {kind.count}), }}"
     padded = text.ljust((-11 - len(text)) % 64 + len(text)) + "\n"
     return b"\x93NUMPY\x01\x00" + len(padded).to_bytes(2, "little") + padded.encode()
 
 
-def _size(examples: int) -> int:
-    return len(_header(examples)) + 4 * examples * FEATURES + _DIGEST_BYTES
+def _size(kind: FeatureKind, examples: int) -> int:
+    return len(_header(kind, examples)) + 4 * examples * kind.count + _DIGEST_BYTES
 
 
-def _is_whole(path: Path, examples: int) -> bool:
-    """Whether the file is there, has the right length, and its digest agrees."""
+def _is_whole(path: Path, size: int) -> bool:
+    """Whether the file is there, has this length in bytes, and its digest agrees."""
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return False
-    size = _size(examples)
     return status.st_size == size and _digest_agrees(path, size, status.st_ino, status.st_mtime_ns)
 
 
@@ -90,18 +91,19 @@ def _digest_agrees(path: Path, size: int, inode: int, modified_ns: int) -> bool:
         return file.read() == digest.digest()
 
 
-def _write(path: Path, images: NDArray[np.uint8]) -> None:
+def _write(kind: FeatureKind, path: Path, images: NDArray[np.uint8]) -> None:
     """Extract block by block, so that memory does not grow with the images."""
-    cure = f"free {_size(len(images)) / 1e6:.0f} MB there, or set FEDWARD_CACHE to another folder"
+    megabytes = _size(kind, len(images)) / 1e6
+    cure = f"free {megabytes:.0f} MB there, or set FEDWARD_CACHE to another folder"
     digest = hashlib.sha256()
     with writing(path, cure=cure) as temporary, temporary.open("wb") as file:
-        for part in _parts(images):
+        for part in _parts(kind, images):
             file.write(part)
             digest.update(part)
         file.write(digest.digest())
 
 
-def _parts(images: NDArray[np.uint8]) -> Iterator[bytes]:
-    yield _header(len(images))
+def _parts(kind: FeatureKind, images: NDArray[np.uint8]) -> Iterator[bytes]:
+    yield _header(kind, len(images))
     for start in range(0, len(images), _BLOCK):
-        yield extract(images[start : start + _BLOCK]).astype("<f4", copy=False).tobytes()
+        yield kind.extract(images[start : start + _BLOCK]).astype("<f4", copy=False).tobytes()

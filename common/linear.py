@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from fedward.common.errors import ConfigError
 from fedward.common.faces import EMOTIONS
-from fedward.common.scattering import FEATURES
+from fedward.common.features import FeatureKind
 from fedward.common.train import StepPrivacy
 
 CLASSES = len(EMOTIONS)
@@ -24,30 +24,30 @@ BIAS_SCALE = 0.1  # the constant input of the bias, beside features of unit leng
 ROUNDING = 1e-5  # margin below every clipping norm, for float32 sums
 CHUNK = 256  # rows at a time
 
-# Bound of one image's features, as an L2 norm: about 1.3 times the median over drawn faces
-# (sims/synthetic.py), so public. An image beyond it is scaled down to it.
-FEATURE_BOUND = 70.0
 
-
-class ScatterHead(nn.Module):
-    """Logits from scattering features, (n, FEATURES) -> (n, 7).
+class LinearHead(nn.Module):
+    """Logits from fixed features, (n, d) -> (n, 7).
 
     All of its state travels: the buffer ``mean`` of the features, which may carry noise, and the
-    parameters ``weight`` (7, FEATURES) and ``bias`` (7,). It starts at zero, so that the first
-    round's change of the mean is what the hospitals measured. No spread is measured: features come
-    with public gains (common/scattering.py), and dividing by a noisy spread costs accuracy.
+    parameters ``weight`` (7, d) and ``bias`` (7,). It starts at zero, so that the first round's
+    change of the mean is what the hospitals measured. No spread is measured: features come with
+    public gains, and dividing by a noisy spread costs accuracy.
+
+    Args:
+        kind: the features that it reads.
     """
 
     mean: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, kind: FeatureKind) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(FEATURES))
-        self.weight = nn.Parameter(torch.zeros(CLASSES, FEATURES))
+        self.kind = kind
+        self.register_buffer("mean", torch.zeros(kind.count))
+        self.weight = nn.Parameter(torch.zeros(CLASSES, kind.count))
         self.bias = nn.Parameter(torch.zeros(CLASSES))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Logits (n, 7) of features (n, FEATURES)."""
+        """Logits (n, 7) of features (n, d)."""
         units = unit_rows(features, self.mean)
         return units @ self.weight.T + BIAS_SCALE * self.bias
 
@@ -63,32 +63,34 @@ def unit_rows(features: Tensor, mean: Tensor) -> Tensor:
 def noisy_mean(
     features: Tensor,
     *,
+    bound: float,
     declared: int,
     noise_multiplier: float | None,
     noise: torch.Generator | None = None,
 ) -> Tensor:
     """Mean of a hospital's features (n, d), by the Gaussian mechanism; (d,).
 
-    An image adds its features, scaled down to FEATURE_BOUND where they are longer. A row that is
+    An image adds its features, scaled down to ``bound`` where they are longer. A row that is
     not finite adds nothing.
 
     Args:
         features: one row per image.
+        bound: public L2 norm that no image's features exceed (FeatureKind.bound).
         declared: the hospital's public size, which the sum is divided by.
-        noise_multiplier: noise standard deviation per FEATURE_BOUND; None gives the exact mean.
+        noise_multiplier: noise standard deviation per ``bound``; None gives the exact mean.
         noise: randomness of the noise, needed under privacy alone.
     """
     total = torch.zeros(features.shape[1], dtype=torch.float64)
     for rows in _chunks(features):
         rows = torch.where(torch.isfinite(rows.square().sum(1, keepdim=True)), rows, 0)
-        total += (rows if noise_multiplier is None else _within(rows, FEATURE_BOUND)).sum(0)
+        total += (rows if noise_multiplier is None else _within(rows, bound)).sum(0)
     if noise_multiplier is not None:
-        total += _gaussian(total.shape, noise_multiplier * FEATURE_BOUND, noise)
+        total += _gaussian(total.shape, noise_multiplier * bound, noise)
     return (total / declared).float()
 
 
 def noisy_gradient(
-    head: ScatterHead,
+    head: LinearHead,
     features: Tensor,
     labels: Tensor,
     *,
@@ -100,14 +102,14 @@ def noisy_gradient(
 
     Args:
         head: where the gradient is taken; it is not changed.
-        features: one row per image, (n, FEATURES).
+        features: one row per image, (n, d).
         labels: emotion codes, int64 (n,).
         declared: the hospital's public size, which the sum is divided by.
         privacy: what one image may add and how much noise is added; None: exact, no clipping.
         noise: randomness of the noise, needed under privacy alone.
 
     Returns:
-        Gradients of weight (7, FEATURES) and bias (7,).
+        Gradients of weight (7, d) and bias (7,).
     """
     total = torch.zeros(CLASSES, features.shape[1] + 1, dtype=torch.float64)
     clip = None if privacy is None else privacy.clipping_norm

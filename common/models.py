@@ -1,6 +1,6 @@
 """The registry: every model by name, what it reads, and how it answers.
 
-Inputs are float32: standardised pixels (n, 1, 48, 48), or features (n, FEATURES). Answers are
+Inputs are float32: standardised pixels (n, 1, 48, 48), or features (n, count). Answers are
 probabilities (n, 7) in FER's code order.
 """
 
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from fedward.common.cnn import CompactCnn, ThesisCnn
 from fedward.common.errors import ConfigError
 from fedward.common.faces import EMOTIONS
+from fedward.common.features import FeatureKind
 from fedward.common.lstm import CnnLstm, RowLstm, ThesisLstm
 
 STANDARD_DEVIATION_FLOOR = 8.0  # grey levels; a nearly blank image stays nearly blank
@@ -31,20 +32,35 @@ class ModelSpec:
     Attributes:
         summary: one line for people.
         make: the network, untrained.
-        reads: "pixels" (which can be augmented) or "features" (computed once per image).
+        features: for a model that reads fixed features, loads their kind; None reads pixels, which
+            can be augmented.
         any_side: whether it takes smaller faces too (TrainingConfig.low_resolution).
     """
 
     summary: str
     make: Callable[[], nn.Module]
-    reads: Literal["pixels", "features"] = "pixels"
+    features: Callable[[], FeatureKind] | None = None
     any_side: bool = False
 
+    @property
+    def reads(self) -> Literal["pixels", "features"]:
+        """What ``network_inputs`` gives this model."""
+        return "features" if self.features else "pixels"
 
-def _scatter() -> nn.Module:
-    from fedward.common.linear import ScatterHead  # lazily: other models need none of it
 
-    return ScatterHead()
+def _scattering() -> FeatureKind:
+    from fedward.common.scattering import SCATTERING  # lazily: other models need none of it
+
+    return SCATTERING
+
+
+def _head_on(features: Callable[[], FeatureKind]) -> Callable[[], nn.Module]:
+    def make() -> nn.Module:
+        from fedward.common.linear import LinearHead
+
+        return LinearHead(features())
+
+    return make
 
 
 MODELS: Mapping[str, ModelSpec] = MappingProxyType(
@@ -54,7 +70,7 @@ MODELS: Mapping[str, ModelSpec] = MappingProxyType(
         "thesis-lstm": ModelSpec("the thesis's LSTM, over rows", ThesisLstm),
         "lstm": ModelSpec("an LSTM over rows and columns", RowLstm),
         "cnn-lstm": ModelSpec("convolutions, then an LSTM over rows", CnnLstm),
-        "scatter": ModelSpec("scattering and HOG, linear head", _scatter, reads="features"),
+        "scatter": ModelSpec("scattering and HOG, linear head", _head_on(_scattering), _scattering),
     }
 )
 
@@ -72,7 +88,7 @@ def spec_of(name: str) -> ModelSpec:
 
 def reads_features(name: str) -> bool:
     """Whether a model reads fixed features, whose statistics round 1 gathers."""
-    return spec_of(name).reads == "features"
+    return spec_of(name).features is not None
 
 
 def build(name: str, *, seed: int) -> nn.Module:
@@ -102,12 +118,12 @@ def network_inputs(name: str, images: NDArray[np.uint8], *, cache: Path | None) 
 
     Returns:
         Pixels (n, 1, 48, 48), standardised per image and cut off at three standard deviations;
-        or features (n, FEATURES).
+        or features (n, count).
     """
-    if spec_of(name).reads == "features":
+    if features := spec_of(name).features:
         from fedward.common.feature_cache import cached_features
 
-        return torch.from_numpy(cached_features(images, cache))
+        return torch.from_numpy(cached_features(features(), images, cache))
     pixels = torch.from_numpy(images.astype(np.float32)).unsqueeze(1)
     if len(pixels) == 0:
         return pixels
@@ -124,7 +140,7 @@ def predict(
 
     The model is left in evaluation mode.
     """
-    mirror = spec_of(name).reads == "pixels"
+    mirror = spec_of(name).features is None
     model.eval()
     answers = [torch.empty(0, len(EMOTIONS))]
     with torch.inference_mode():

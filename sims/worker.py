@@ -36,7 +36,7 @@ from fedward.client.local import rehearse
 from fedward.common.config import Study
 from fedward.common.errors import FedwardError
 from fedward.common.feature_cache import are_cached
-from fedward.common.models import reads_features
+from fedward.common.models import spec_of
 from fedward.sims.sites import STUDY_VARIABLE, client_app, consortium
 from fedward.sims.template import DEAL, HOSPITAL_LOG_VARIABLE, READY, SPAN
 
@@ -74,10 +74,10 @@ def _deal(study: str) -> None:
         dealt = consortium(Study.model_validate_json(study))
         model = dealt.study.training.model
         sites = dealt.sites  # photographed now, else every child would photograph them all
-        if reads_features(model):
+        if features := spec_of(model).features:
             for site in sites:
                 if site.cache:  # the first order to a hospital makes them
-                    are_cached(site.faces.images, site.cache)
+                    are_cached(features(), site.faces.images, site.cache)
         else:
             rehearse(dealt.study.training, private=dealt.study.privacy is not None)
     except FedwardError as error:  # every order will meet it again, and report it

@@ -14,13 +14,12 @@ from fedward.common.linear import (
     BIAS_SCALE,
     CHUNK,
     CLASSES,
-    FEATURE_BOUND,
-    ScatterHead,
+    LinearHead,
     noisy_gradient,
     noisy_mean,
     unit_rows,
 )
-from fedward.common.scattering import FEATURES
+from fedward.common.scattering import BOUND, FEATURES, SCATTERING
 from fedward.common.train import StepPrivacy
 
 TINY_NOISE = 1e-9  # a deviation that cannot be seen beside a clipped sum
@@ -30,9 +29,9 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def a_head(seed: int = 0, width: int = FEATURES) -> ScatterHead:
+def a_head(seed: int = 0, width: int = FEATURES) -> LinearHead:
     """A head with statistics and weights as they are in the middle of a training."""
-    head, g = ScatterHead(), generator(seed)
+    head, g = LinearHead(SCATTERING), generator(seed)
     head.mean = torch.rand(width, generator=g)
     head.weight = torch.nn.Parameter(torch.randn(CLASSES, width, generator=g))
     head.bias = torch.nn.Parameter(torch.randn(CLASSES, generator=g))
@@ -43,6 +42,18 @@ def some(rows: int, seed: int = 1, width: int = FEATURES) -> tuple[Tensor, Tenso
     g = generator(seed)
     features = torch.rand(rows, width, generator=g)
     return features, torch.randint(0, CLASSES, (rows,), generator=g)
+
+
+def mean_of(
+    features: Tensor,
+    *,
+    declared: int,
+    noise_multiplier: float | None,
+    noise: torch.Generator | None = None,
+) -> Tensor:
+    return noisy_mean(
+        features, bound=BOUND, declared=declared, noise_multiplier=noise_multiplier, noise=noise
+    )
 
 
 def joint_norm(weight: Tensor, bias: Tensor) -> float:
@@ -64,7 +75,9 @@ def test_forward_on_numbers_worked_out_by_hand() -> None:
 
 
 def test_state_that_travels() -> None:
-    shapes = {name: tuple(tensor.shape) for name, tensor in ScatterHead().state_dict().items()}
+    shapes = {
+        name: tuple(tensor.shape) for name, tensor in LinearHead(SCATTERING).state_dict().items()
+    }
     assert shapes == {
         "mean": (FEATURES,),
         "weight": (7, FEATURES),
@@ -74,7 +87,7 @@ def test_state_that_travels() -> None:
 
 def test_a_new_head_knows_nothing() -> None:
     features, _ = some(4)
-    assert torch.equal(ScatterHead()(features), torch.zeros(4, 7))
+    assert torch.equal(LinearHead(SCATTERING)(features), torch.zeros(4, 7))
 
 
 def test_exact_gradient_is_autograds() -> None:
@@ -150,7 +163,7 @@ def test_a_hostile_image_among_others_moves_neither_sum_by_more_than_its_bound(k
     def sums(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of two releases, with the same noise whoever takes part."""
         codes = labels[: len(rows)]
-        mean = noisy_mean(rows, declared=1, noise_multiplier=TINY_NOISE, noise=generator())
+        mean = mean_of(rows, declared=1, noise_multiplier=TINY_NOISE, noise=generator())
         weight, bias = noisy_gradient(
             head, rows, codes, declared=1, privacy=privacy, noise=generator()
         )
@@ -158,7 +171,7 @@ def test_a_hostile_image_among_others_moves_neither_sum_by_more_than_its_bound(k
 
     mean, weight, bias = (a - b for a, b in zip(sums(seen), sums(features[:4]), strict=True))
     assert joint_norm(weight, bias) <= clip * (1 + 1e-5)
-    assert float(mean.double().norm()) <= FEATURE_BOUND * (1 + 1e-5)
+    assert float(mean.double().norm()) <= BOUND * (1 + 1e-5)
     if kind == "not a number":
         assert joint_norm(weight, bias) == float(mean.norm()) == 0
 
@@ -173,8 +186,8 @@ def test_rows_that_are_not_finite_add_nothing() -> None:
         head, poisoned, torch.cat([labels, labels[:3]]), declared=6, privacy=None
     )
     assert all(torch.allclose(a, b, atol=1e-7) for a, b in zip(clean, dirty, strict=True))
-    exact = noisy_mean(features, declared=6, noise_multiplier=None)
-    same = noisy_mean(poisoned, declared=6, noise_multiplier=None)
+    exact = mean_of(features, declared=6, noise_multiplier=None)
+    same = mean_of(poisoned, declared=6, noise_multiplier=None)
     assert torch.allclose(exact, same)
 
 
@@ -185,7 +198,7 @@ def test_no_images_still_give_noise() -> None:
         a_head(width=20), nothing, labels, declared=10, privacy=privacy, noise=generator()
     )
     assert joint_norm(weight, bias) > 0
-    mean = noisy_mean(nothing, declared=10, noise_multiplier=1.0, noise=generator())
+    mean = mean_of(nothing, declared=10, noise_multiplier=1.0, noise=generator())
     assert float(mean.abs().min()) > 0
 
 
@@ -206,8 +219,14 @@ def test_noise_has_its_deviation_and_its_own_seed() -> None:
 
 def test_exact_mean_over_a_public_size() -> None:
     features = torch.tensor([[1.0, -2.0], [3.0, 4.0]])
-    assert noisy_mean(features, declared=2, noise_multiplier=None).tolist() == [2.0, 1.0]
-    assert noisy_mean(features, declared=4, noise_multiplier=None).tolist() == [1.0, 0.5]
+    assert mean_of(features, declared=2, noise_multiplier=None).tolist() == [
+        2.0,
+        1.0,
+    ]
+    assert mean_of(features, declared=4, noise_multiplier=None).tolist() == [
+        1.0,
+        0.5,
+    ]
 
 
 @given(
@@ -222,15 +241,15 @@ def test_no_image_moves_the_mean_by_more_than_the_bound(
     features = torch.randn(1, 60, generator=generator(seed)) * 10**magnitude
     if poison is not None:
         features[0, 7] = poison
-    mean = noisy_mean(features, declared=1, noise_multiplier=TINY_NOISE, noise=generator())
-    assert float(mean.double().norm()) <= FEATURE_BOUND * (1 + 1e-6)
+    mean = mean_of(features, declared=1, noise_multiplier=TINY_NOISE, noise=generator())
+    assert float(mean.double().norm()) <= BOUND * (1 + 1e-6)
 
 
 def test_noise_of_the_mean_has_its_deviation() -> None:
     features, _ = some(2)
-    first = noisy_mean(features, declared=50, noise_multiplier=4.0, noise=generator(1))
-    second = noisy_mean(features, declared=50, noise_multiplier=4.0, noise=generator(2))
-    expected = math.sqrt(2) * FEATURE_BOUND * 4 / 50
+    first = mean_of(features, declared=50, noise_multiplier=4.0, noise=generator(1))
+    second = mean_of(features, declared=50, noise_multiplier=4.0, noise=generator(2))
+    expected = math.sqrt(2) * BOUND * 4 / 50
     assert float((first - second).std()) == pytest.approx(expected, rel=0.04)
 
 
@@ -243,7 +262,7 @@ def test_privacy_without_noise_is_refused() -> None:
                 a_head(width=20), features, labels, declared=2, privacy=privacy, noise=source
             )
         with pytest.raises(ConfigError, match="noise"):
-            noisy_mean(features, declared=2, noise_multiplier=sigma, noise=source)
+            mean_of(features, declared=2, noise_multiplier=sigma, noise=source)
 
 
 def test_the_head_learns_two_separable_classes() -> None:
@@ -252,7 +271,7 @@ def test_the_head_learns_two_separable_classes() -> None:
     features = torch.from_numpy(rng.normal(size=(400, 30)).astype(np.float32))
     features[:, :5] += 2.0 * labels[:, None]
     head = a_head(width=30)
-    head.mean = noisy_mean(features, declared=400, noise_multiplier=None)
+    head.mean = mean_of(features, declared=400, noise_multiplier=None)
     with torch.no_grad():
         head.weight.zero_()
         head.bias.zero_()
