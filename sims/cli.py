@@ -14,6 +14,7 @@ import click
 
 from fedward import __version__
 from fedward.common.errors import ConfigError, FedwardError, StoppedError
+from fedward.sims.bench_cli import bench
 
 BEGAN = time.monotonic()
 PATH = click.Path(path_type=Path)
@@ -170,34 +171,7 @@ def data_check(path: Path, sheet: Path, as_json: bool) -> None:
     click.echo(f"contact sheet: {sheet}")
 
 
-@main.group()
-def bench() -> None:
-    """Measure what private training costs on this machine."""
-
-
-@bench.command("step")
-@click.option("--quick", is_flag=True, help="Three cases and few turns: about a minute.")
-@click.option("--out", type=PATH, default=Path("bench-step.json"), show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON alone.")
-def bench_step(quick: bool, out: Path, as_json: bool) -> None:
-    """Time and memory of one step: plain PyTorch, Opacus's ways, Fedward's."""
-    from fedward.common.files import write_text
-    from fedward.sims import bench_step as measure
-
-    def tell(what: str, number: int, cases: int) -> None:
-        click.echo(f"[{number + 1}/{cases}] {what}", err=True)
-
-    text = (figures := measure.bench_step(quick=quick, tell=tell)).model_dump_json(indent=2)
-    write_text(out, text + "\n")
-    if as_json:
-        click.echo(text)
-        return
-    from rich.console import Console
-
-    from fedward.sims.bench_table import table_of
-
-    Console().print(table_of(figures))
-    click.echo(f"saved: {out}")
+main.add_command(bench)
 
 
 @main.command()

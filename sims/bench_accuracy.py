@@ -1,0 +1,95 @@
+"""`fedward bench accuracy`: the table of accuracies, measured anew from its recipes and seeds.
+
+A row is a recipe; its numbers are those of `fedward simulate` with every seed, read from the run
+directories OUT/<recipe>-<seed>, which stay.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from fedward.common.config import DataConfig, Study
+from fedward.common.files import writing
+from fedward.sims.accuracy_runs import done_already, finish, read_measured, stop_requests
+from fedward.sims.accuracy_table import AccuracyTable, epsilon_of, table_of
+from fedward.sims.recipes import recipe
+from fedward.sims.studies import customised
+
+TABLE = (
+    "fer-pooled",
+    "fer-pooled-cnn-lstm",
+    "fer-pooled-lstm",
+    "fer-pooled-8",
+    "fer-pooled-3",
+    "fer-pooled-1",
+    "fer-pooled-lstm-8",
+    "fer-compact",
+    "fer-lstm",
+    "fer-private-8",
+    "fer-private-3",
+    "fer-private-1",
+)
+"""The recipes of the published table, in its order."""
+
+Tell = Callable[[str, int, int], None]
+AGAIN = "free some space, then give the same command again"
+
+
+def planned(names: Sequence[str], *, data: str, seeds: Sequence[int], split: str) -> list[Study]:
+    """The studies of these recipes with every seed, on one data set.
+
+    Raises:
+        ConfigError: an unknown recipe, or one that does not go with the data.
+    """
+    if data != DataConfig().source:
+        data = str(Path(data).absolute())  # a run may be resumed from another folder
+    return [
+        customised(recipe(name), data=data, seed=seed, test_split=split)
+        for name in dict.fromkeys(names)
+        for seed in seeds
+    ]
+
+
+def bench_accuracy(
+    studies: Sequence[Study], out: Path, *, tell: Tell, quiet: bool = False
+) -> AccuracyTable:
+    """Run what is not finished yet, then write accuracy.json, accuracy.md and accuracy.png.
+
+    Args:
+        studies: what to run; those of one name are one row.
+        out: a folder, for the table and for one run directory a study.
+        tell: hears which study begins, its number and how many there are.
+        quiet: runs show no progress of their own.
+
+    Raises:
+        RunError: when a run fails, or the folder holds one of another study.
+        StoppedError: when the user asked to stop. What is finished stays, in both cases.
+    """
+    for study in studies:  # what would spoil the table is said before hours are spent
+        epsilon_of(study)
+    folders = [out / f"{study.name}-{study.seed}" for study in studies]
+    runs = list(zip(studies, folders, strict=True))
+    done = [done_already(study, folder) for study, folder in runs]
+    with stop_requests() as requests:
+        for number, (study, folder) in enumerate(runs):
+            what = f"{study.name}, seed {study.seed}"
+            tell(f"{what}, finished before" if done[number] else what, number, len(runs))
+            if not done[number]:
+                finish(study, folder, requests, quiet=quiet)
+    table = table_of([read_measured(study, folder) for study, folder in runs])
+    _write(table, studies, out)
+    return table
+
+
+def _write(table: AccuracyTable, studies: Sequence[Study], out: Path) -> None:
+    from fedward.server.drawing import png  # brings matplotlib
+    from fedward.sims.accuracy_plot import accuracy_figure
+    from fedward.sims.accuracy_words import markdown, test_name
+
+    contents = {
+        "json": (table.model_dump_json(indent=2) + "\n").encode(),
+        "md": markdown(table, studies).encode(),
+        "png": png(accuracy_figure(table, test_name(studies[0]))),
+    }
+    for ending, content in contents.items():
+        with writing(out / f"accuracy.{ending}", cure=AGAIN) as temporary:
+            temporary.write_bytes(content)
