@@ -130,7 +130,11 @@ def cheapest(use: Use) -> Way:
 
 
 def norms_by_gram(use: Use, *, by_pixels: bool, constant: float) -> Tensor:
-    """Squared norms (u,), never below the true ones; ``constant`` is 1 where there is a bias."""
+    """Squared norms (u,), never below the true ones; ``constant`` is 1 where there is a bias.
+
+    Raises:
+        CancelledError: in float64 alone.
+    """
     outputs = use.outputs()
     sums = use.patch_sums() if use.geometry.centred else None
     parts = []
@@ -153,6 +157,7 @@ def form_patchwise(use: Use) -> tuple[Tensor, WeightedSum]:
             torch.bmm(outputs[own].transpose(1, 2), patches, out=formed[own])
         else:
             formed[own] = _by_group(outputs[own], patches, groups, use.x.shape[1])
+        _centre_to_check(use, formed[own], 2)
         norms[own] = _squared(formed[own])
     _, channels, height, width = use.kernel.shape
 
@@ -171,6 +176,8 @@ def form_singly(use: Use) -> tuple[Tensor, WeightedSum]:
         use.geometry.backward(g, x, use.kernel, of_input=False)
         for x, g in zip(use.x.split(use.unit_size), use.g.split(use.unit_size), strict=True)
     ]
+    for unit in formed:
+        _centre_to_check(use, unit, (1, 2, 3))
     norms = torch.cat([_squared(unit.flatten(1).unsqueeze(0)) for unit in formed])
 
     def summed(weights: Tensor) -> Tensor:
@@ -191,10 +198,17 @@ def _squared(formed: Tensor) -> Tensor:
     return of_kernels.square_().sum(1)
 
 
+def _centre_to_check(use: Use, formed: Tensor, weights: int | tuple[int, ...]) -> None:
+    """In float64, take every kernel's mean off a formed gradient, over these dimensions, so that no
+    bound of rounding is seen in its norm; in float32 ``_centred_norms`` is faster."""
+    if use.geometry.centred and formed.dtype is torch.float64:
+        formed -= formed.mean(weights, keepdim=True)
+
+
 def _centred_norms(use: Use, squared: Tensor, sums: Tensor) -> Tensor:
     """From squared norms (u,) of gradients to those of the same minus every kernel's mean;
     ``sums`` (u, o) are the kernels' sums."""
-    if not use.geometry.centred:
+    if not use.geometry.centred or squared.dtype is torch.float64:
         return squared
     less = squared - sums.square().sum(1) / use.weights
     slack = (use.weights + SUMMING) * torch.finfo(squared.dtype).eps / 2

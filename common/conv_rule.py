@@ -1,6 +1,7 @@
 """The rule for Conv2d: what its backward pass leaves in the book."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ from fedward.common.conv_gradients import (
     norms_by_gram,
 )
 from fedward.common.errors import ModelError
+from fedward.common.gram import CancelledError
 
 
 def conv_rule(layer: nn.Module, page: Page, *, centred: bool = False) -> Callable[[Tensor], Tensor]:
@@ -96,8 +98,9 @@ class _Layer:
         way = cheapest(use)
         bias = 0.0 if self.bias is None else 1.0
         if way in (Way.PIXELS, Way.PATCHES):
-            squared = norms_by_gram(use, by_pixels=way is Way.PIXELS, constant=bias)
-            return Note(squared, (x, g), self._sums_of_rows)
+            with suppress(CancelledError):
+                squared = norms_by_gram(use, by_pixels=way is Way.PIXELS, constant=bias)
+                return Note(squared, (x, g), self._sums_of_rows)
         squared, formed = form_patchwise(use) if way is Way.FORM else form_singly(use)
 
         def sums(weights: Weights, *of_bias: Tensor) -> Sums:

@@ -5,6 +5,7 @@ last); d: inputs; o: outputs.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -14,7 +15,13 @@ from torch.autograd import Function
 
 from fedward.common.bookkeeping import Note, Page, Sums, Weights, first_only, noted
 from fedward.common.errors import ModelError
-from fedward.common.gram import by_unit, gram_is_cheaper, gram_squared_norms, squared_norms_of
+from fedward.common.gram import (
+    CancelledError,
+    by_unit,
+    gram_is_cheaper,
+    gram_squared_norms,
+    squared_norms_of,
+)
 
 
 def linear_rule(layer: Any, page: Page) -> Callable[[Tensor], Tensor]:
@@ -54,8 +61,9 @@ def linear_note(x: Tensor, g: Tensor, weight: Any, bias: Any, unit_size: int) ->
         return Note(squared, (x, g), _linear_sums(weight, bias))
     inputs, outputs = by_unit(x, unit_size), by_unit(g, unit_size)
     if gram_is_cheaper(inputs.shape[1], *reversed(weight.shape)):
-        squared = gram_squared_norms(inputs, outputs, constant=constant)
-        return Note(squared, (x, g), _linear_sums(weight, bias))
+        with suppress(CancelledError):
+            squared = gram_squared_norms(inputs, outputs, constant=constant)
+            return Note(squared, (x, g), _linear_sums(weight, bias))
     formed = torch.bmm(outputs.transpose(1, 2), inputs)
     squared = formed.square().sum((1, 2))
     if bias is None:
@@ -125,7 +133,10 @@ def _embedding_note(weight: Any, indices: Tensor, g: Tensor, padding: int | None
         g = torch.where((indices == padding).unsqueeze(-1), 0, g)
     rows, outputs = by_unit(indices.unsqueeze(-1), k), by_unit(g, k)
     same = (rows == rows.transpose(1, 2)).to(g.dtype)  # (u, t, t): one-hot inputs' Gram
-    squared = squared_norms_of(same, outputs, terms=1)
+    try:
+        squared = squared_norms_of(same, outputs, terms=1)
+    except CancelledError:
+        return _formed_embedding_note(weight, rows.squeeze(2), outputs)
 
     def sums(weights: Weights, indices: Tensor, g: Tensor) -> Sums:
         scaled = g * weights.rows.view(-1, *[1] * (g.ndim - 1))
@@ -134,3 +145,12 @@ def _embedding_note(weight: Any, indices: Tensor, g: Tensor, padding: int | None
         yield weight, total
 
     return Note(squared, (indices, g), sums)
+
+
+def _formed_embedding_note(weight: Any, indices: Tensor, outputs: Tensor) -> Note:
+    """From indices (u, t) and gradients (u, t, o)."""
+    formed = outputs.new_zeros(len(indices), *weight.shape)
+    for unit, words, gradients in zip(formed, indices, outputs, strict=True):
+        unit.index_add_(0, words, gradients)
+    squared = formed.square().sum((1, 2))
+    return Note(squared, (formed,), lambda weights, held: [(weight, summed(weights, held))])

@@ -7,7 +7,8 @@ sum over s, t of (a_s . a_t)(g_s . g_t), which needs places^2 numbers instead of
 
 Where large terms cancel, rounding can make that sum too small, and an image made for the purpose
 could then move the model by more than the clipping norm. So a bound of the rounding error is added
-to it: what is returned is never below the true value.
+to it: what is returned is never below the true value. In float64, which is for checking, the bound
+may not be seen either: gradients of which nearly everything cancels are left to be formed.
 
 Legend: u: units; t: places; d: inputs; o: outputs.
 """
@@ -21,6 +22,13 @@ SUMMING = 32  # roundings of the sums over places, which torch adds up in a tree
 
 # What the two ways cost, in multiplications: numbers written and read again weigh this many.
 MEMORY = 60.0
+
+# Most of a squared norm that the bound of rounding may be in float64: sums then are right to 1e-10.
+COARSE = 1e-10
+
+
+class CancelledError(ArithmeticError):
+    """In float64: so much of a gradient cancels that its norm has to be taken of itself, formed."""
 
 
 def by_unit(rows: Tensor, unit_size: int) -> Tensor:
@@ -41,6 +49,9 @@ def gram_squared_norms(inputs: Tensor, outputs: Tensor, *, constant: float = 0.0
     """Squared norms (u,) of the sums of outer products of inputs (u, t, d) and outputs (u, t, o).
 
     ``constant`` is the squared norm of further inputs, the same at all places: 1 for a bias.
+
+    Raises:
+        CancelledError: in float64 alone.
     """
     gram = torch.bmm(inputs, inputs.transpose(1, 2))
     return squared_norms_of(gram, outputs, terms=inputs.shape[2], constant=constant)
@@ -62,6 +73,9 @@ def squared_norms_of(
         terms: inputs at a place.
         constant: as in ``gram_squared_norms``.
         sums: sums (u, t) of every place's inputs, to be taken off for inputs minus their mean.
+
+    Raises:
+        CancelledError: in float64 alone.
     """
     lengths = gram.diagonal(dim1=1, dim2=2).clamp_min(0) + constant
     if sums is not None:
@@ -71,4 +85,7 @@ def squared_norms_of(
     of_outputs = torch.bmm(outputs, outputs.transpose(1, 2))
     lengths = (lengths * of_outputs.diagonal(dim1=1, dim2=2).clamp_min(0)).sqrt().sum(1)
     slack = (terms + outputs.shape[2] + SUMMING) * torch.finfo(gram.dtype).eps / 2
-    return gram.mul_(of_outputs).sum((1, 2)).clamp_min(0) + slack * lengths.square()
+    squared, bound = gram.mul_(of_outputs).sum((1, 2)).clamp_min(0), slack * lengths.square()
+    if gram.dtype is torch.float64 and bool((bound > COARSE * squared).any()):
+        raise CancelledError
+    return squared + bound

@@ -3,6 +3,7 @@
 Legend: n: rows; u: units; t: steps; d: inputs.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from fedward.common.bookkeeping import Note, Sums, Weights
 from fedward.common.dense_rules import summed
-from fedward.common.gram import by_unit, gram_is_cheaper, gram_squared_norms
+from fedward.common.gram import CancelledError, by_unit, gram_is_cheaper, gram_squared_norms
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,9 @@ class Product:
         rows = self.inputs.transpose(0, 1), self.outputs.transpose(0, 1)
         inputs, outputs = (by_unit(x, unit_size) for x in rows)
         if gram_is_cheaper(inputs.shape[1], inputs.shape[2], outputs.shape[2]):
-            squared = gram_squared_norms(inputs, outputs, constant=biases)
-            return Note(squared, rows, self._sums_of_rows)
+            with suppress(CancelledError):
+                squared = gram_squared_norms(inputs, outputs, constant=biases)
+                return Note(squared, rows, self._sums_of_rows)
         formed, of_bias = torch.bmm(outputs.transpose(1, 2), inputs), outputs.sum(1)
         squared = formed.square().sum((1, 2)) + biases * of_bias.square().sum(1)
         return Note(squared, (formed, of_bias), self._sums_of_units)

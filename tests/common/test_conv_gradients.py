@@ -1,6 +1,7 @@
 """Four ways to a convolution's norms and sums: by hand, against autograd, against each other."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from fedward.common.conv_gradients import (
     form_singly,
     norms_by_gram,
 )
+from fedward.common.gram import CancelledError
 from fedward.common.kernels import HAVE_NUMBA, JIT_VARIABLE
 
 PLAIN = Geometry((1, 1), (0, 0), (1, 1), 1, centred=False)
@@ -27,9 +29,10 @@ MARGIN = 1e-5  # of a norm, which clipping takes off anyway (common/bookkeeping.
 
 
 def squared_norms(use: Use, way: Way) -> Tensor:
-    """Of the kernel's gradient, in one of the four ways."""
+    """Of the kernel's gradient, in one of the four ways; formed where nearly all of it cancels."""
     if way in (Way.PIXELS, Way.PATCHES):
-        return norms_by_gram(use, by_pixels=way is Way.PIXELS, constant=0.0)
+        with suppress(CancelledError):
+            return norms_by_gram(use, by_pixels=way is Way.PIXELS, constant=0.0)
     return (form_patchwise(use) if way is Way.FORM else form_singly(use))[0]
 
 
@@ -212,6 +215,30 @@ def test_nearly_equal_weights_of_a_centred_kernel_are_not_too_short(
         assert float(got[unit]) >= float(summed.double().norm()) * (1 - MARGIN)
     true = units_by_autograd(use).flatten(1).norm(dim=1)
     assert bool((got >= true * (1 - MARGIN)).all())
+
+
+@pytest.mark.parametrize("by_pixels", [True, False])
+def test_what_cancels_is_left_to_be_formed_in_float64(by_pixels: bool) -> None:
+    x, g = torch.ones(1, 1, 1, 2).double(), torch.tensor([[[[1.0, 2**-10 - 1]]]]).double()
+    use = Use(x, g, torch.zeros(1, 1, 1, 1).double(), PLAIN, 1)
+    with pytest.raises(CancelledError):
+        norms_by_gram(use, by_pixels=by_pixels, constant=0.0)
+    for norms, _ in (form_singly(use), form_patchwise(use)):
+        torch.testing.assert_close(norms, torch.tensor([2.0**-20]).double(), rtol=1e-12, atol=0)
+    single = Use(x.float(), g.float(), use.kernel.float(), PLAIN, 1)
+    assert float(norms_by_gram(single, by_pixels=by_pixels, constant=0.0)) >= 2**-20
+
+
+@pytest.mark.parametrize("form", [form_singly, form_patchwise])
+def test_a_centred_kernel_is_measured_to_all_digits_in_float64(form: Callable[[Use], Any]) -> None:
+    """Its gradient is (1, 1 + 2^-20), of which centring leaves (-1, 1) 2^-21."""
+    geometry = Geometry((1, 1), (0, 0), (1, 1), 1, centred=True)
+    x = torch.tensor([[[[1.0, 1 + 2**-20]]]]).double()
+    use = Use(x, torch.ones(1, 1, 1, 1).double(), torch.zeros(1, 1, 1, 2).double(), geometry, 1)
+    norms, summed = form(use)
+    torch.testing.assert_close(norms, torch.tensor([2.0**-41]).double(), rtol=1e-12, atol=0)
+    got = centre(summed(torch.ones(1).double()))
+    torch.testing.assert_close(got.square().sum(), norms[0], rtol=1e-12, atol=0)
 
 
 def shaped(rows: int, channels: int, outputs: int, side: int, kernel: int, stride: int) -> Use:

@@ -122,6 +122,27 @@ def test_two_linear_layers_of_any_size(
     sums_agree(model, drawn(3 * unit_size, *between, 3, seed=seed), unit_size=unit_size)
 
 
+class Level(nn.Module):
+    """Differences of what a layer makes of neighbouring places: its gradients nearly cancel."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        places: Tensor = 1e-3 * self.layer(x)
+        return places[:, :-1] - places[:, 1:] * (1 - 1e-5)
+
+
+def test_gradients_that_cancel_are_right_to_ten_digits(sums_agree: Check) -> None:
+    same = 1 + 1e-5 * drawn(6, 3, 8, seed=1)
+    assert gram_is_cheaper(3, 8, 9)
+    sums_agree(Level(made(nn.Linear(8, 9))), same)
+    words = torch.tensor([[1, 1], [2, 2], [0, 1], [3, 3]])
+    sums_agree(Level(made(nn.Embedding(5, 3))), words)
+    sums_agree(Level(made(nn.Embedding(5, 3))), words, unit_size=2)
+
+
 @pytest.mark.parametrize("option", [{"max_norm": 1.0}, {"scale_grad_by_freq": True}])
 def test_embeddings_that_mix_examples_are_refused(option: dict[str, Any]) -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.Embedding(5, 3, **option))

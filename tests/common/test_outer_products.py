@@ -58,6 +58,19 @@ def test_products_of_any_length(steps: int, biases: int, unit_size: int) -> None
         torch.testing.assert_close(got, each @ of_bias)
 
 
+def test_what_cancels_is_formed() -> None:
+    """A gradient of 2^-10 (1, 1) out of two of (1, 1): few steps, which Gram matrices are for."""
+    inputs = torch.ones(2, 1, 2).double()
+    outputs = torch.tensor([[[1.0]], [[2**-10 - 1]]]).double()
+    assert gram_is_cheaper(2, 2, 1)
+    of, shift = weight(1, 2), nn.Parameter(torch.zeros(1).double())
+    note = Product(inputs, outputs, (of,), (shift,)).note(1)
+    torch.testing.assert_close(note.squared_norms, 3 * 2.0**-20 * ONE, rtol=1e-14, atol=0)
+    (_, total), (_, of_bias) = note.sums(Weights(8 * ONE, 8 * ONE), *note.held)
+    assert total.tolist() == [[2.0**-7, 2.0**-7]]
+    assert of_bias.tolist() == [2.0**-7]
+
+
 def test_both_ways_are_among_these() -> None:
     assert gram_is_cheaper(3, 5, 4)
     assert not gram_is_cheaper(30, 5, 4)
