@@ -16,7 +16,9 @@ from fedward.common.errors import ConfigError
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
-ModelName = Literal["thesis-cnn", "compact-cnn", "thesis-lstm", "lstm", "cnn-lstm", "scatter"]
+ModelName = Literal[
+    "thesis-cnn", "compact-cnn", "thesis-lstm", "lstm", "cnn-lstm", "scatter", "pretrained"
+]
 TAKES_SMALL_FACES = frozenset({"thesis-cnn", "compact-cnn"})
 
 
@@ -61,7 +63,7 @@ class TrainingConfig(Frozen):
         model: a name of the registry (common/models.py).
         epochs: passes over the hospital's images per round (Poisson-sampled if private).
         batch_size: images per step; under privacy the expected number. 0 is the full batch, which
-            is what a model on fixed features (scatter) takes in any case.
+            is what a model on fixed features (scatter, pretrained) takes in any case.
         optimizer: "adamw" or "sgd" (with ``momentum``); its state is fresh every round.
         learning_rate: at the peak of the schedule.
         schedule: "constant" or "cosine", over all rounds and constant within one.
@@ -104,7 +106,7 @@ class PrivacyConfig(Frozen):
         delta: of (epsilon, delta).
         clipping_norm: L2 bound of what one image adds to the sum of a step.
         statistics_share: part of mu^2 (Gaussian differential privacy) that feature statistics
-            take in a model that needs them (scatter), beside the training steps of all rounds.
+            take in a model on fixed features, beside the training steps of all rounds.
         unit: what one record of the guarantee is. Here an image; pixel-identical images are one.
     """
 

@@ -54,6 +54,12 @@ def _scattering() -> FeatureKind:
     return SCATTERING
 
 
+def _drawn() -> FeatureKind:
+    from fedward.common.drawn_features import drawn
+
+    return drawn()
+
+
 def _head_on(features: Callable[[], FeatureKind]) -> Callable[[], nn.Module]:
     def make() -> nn.Module:
         from fedward.common.linear import LinearHead
@@ -71,6 +77,9 @@ MODELS: Mapping[str, ModelSpec] = MappingProxyType(
         "lstm": ModelSpec("an LSTM over rows and columns", RowLstm),
         "cnn-lstm": ModelSpec("convolutions, then an LSTM over rows", CnnLstm),
         "scatter": ModelSpec("scattering and HOG, linear head", _head_on(_scattering), _scattering),
+        "pretrained": ModelSpec(
+            "scattering and a network taught on drawings, linear head", _head_on(_drawn), _drawn
+        ),
     }
 )
 

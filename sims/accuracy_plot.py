@@ -22,6 +22,7 @@ from fedward.server.drawing import (
     INK,
     PALE,
     PURPLE,
+    SKY,
     VERMILION,
     canvas,
     finish,
@@ -30,7 +31,8 @@ from fedward.server.drawing import (
 from fedward.sims.accuracy_table import AccuracyRow, AccuracyTable
 
 LOOKS: dict[ModelName, tuple[str, str]] = {
-    "scatter": (BLUE, "o"),
+    "pretrained": (BLUE, "o"),
+    "scatter": (SKY, "X"),
     "lstm": (VERMILION, "s"),
     "compact-cnn": (GREEN, "D"),
     "cnn-lstm": (PURPLE, "^"),

@@ -126,7 +126,10 @@ def simulate(
 @click.argument("run", type=PATH)
 @click.option("--data", required=True, type=PATH, help="Faces, in any format that Fedward reads.")
 @click.option(
-    "--split", default="PublicTest", type=click.Choice(["Training", "PublicTest", "PrivateTest"])
+    "--split",
+    default="PublicTest",
+    type=click.Choice(["Training", "PublicTest", "PrivateTest", "all"]),
+    help="`all` is PublicTest and PrivateTest together.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON alone.")
 def evaluate(run: Path, data: Path, split: str, as_json: bool) -> None:

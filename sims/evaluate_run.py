@@ -13,7 +13,7 @@ from fedward.sims.sources import cache_folder
 
 
 def evaluate_run(run: Path, data: Path, split: str) -> TestPart:
-    """Scores of ``run``'s model on one split of ``data``.
+    """Scores of ``run``'s model on one split of ``data``, or on "all" its test splits.
 
     Raises:
         RunError: when the run has no model yet.
@@ -32,6 +32,8 @@ def evaluate_run(run: Path, data: Path, split: str) -> TestPart:
         raise RunError(f"{directory.model_card} cannot be read: {error}") from None
     faces = open_faces(data, cache=cache_folder(), training_required=False)
     splits = {"Training": faces.training, **faces.tests}
+    if len(faces.tests) > 1:
+        splits["all"] = faces.test("all")
     chosen = splits.get(split)
     if chosen is None or len(chosen) == 0:
         have = ", ".join(name for name, part in splits.items() if len(part))

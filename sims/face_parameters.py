@@ -186,18 +186,21 @@ def draw_expressions(
     patients: NDArray[np.int64],
     expressiveness: Column,
     rng: np.random.Generator,
+    *,
+    moment_spread: float = _MOMENT_SPREAD,
 ) -> Expression:
     """One expression an image, shape (n,) labels and patients: its emotion's, varied.
 
     ``expressiveness`` has one row per image. Neighbours of an emotion differ in the way it is
-    shown, in intensity, in how the patient's face looks at rest, and by chance.
+    shown, in intensity, in how the patient's face looks at rest, and by chance: every muscle on its
+    own, with a standard deviation of ``moment_spread``.
     """
     count, fields = len(labels), _LOOKS.shape[-1]
     mixture = np.clip(rng.uniform(-0.5, 1.5, (count, 1)), 0, 1)
     looks = (1 - mixture) * _LOOKS[labels, 0] + mixture * _LOOKS[labels, 1]
     intensity = rng.uniform(*_INTENSITY, (count, 1)) * expressiveness[:, :, 0]
     resting = rng.normal(0, _RESTING_SPREAD, (int(patients.max()) + 1, fields))
-    moment = rng.normal(0, _MOMENT_SPREAD, (count, fields))
+    moment = rng.normal(0, moment_spread, (count, fields))
     values = (looks * intensity + resting[patients] + moment).astype(np.float32)
     return Expression(*values.T[:, :, None, None])
 

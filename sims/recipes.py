@@ -96,11 +96,13 @@ def fer_lstm() -> Study:
     )
 
 
-def _fer_private(epsilon: float, rounds: int, learning_rate: float) -> Study:
+def _private(
+    name: str, hospitals: HospitalsConfig, epsilon: float, rounds: int, learning_rate: float
+) -> Study:
     return Study(
-        name=f"fer-private-{epsilon:g}",
-        hospitals=FER_HOSPITALS,
-        training=TrainingConfig(model="scatter", batch_size=0, learning_rate=learning_rate),
+        name=name,
+        hospitals=hospitals,
+        training=TrainingConfig(model="pretrained", batch_size=0, learning_rate=learning_rate),
         privacy=PrivacyConfig(
             epsilon=epsilon, delta=1e-5, clipping_norm=0.5, statistics_share=0.03
         ),
@@ -109,18 +111,18 @@ def _fer_private(epsilon: float, rounds: int, learning_rate: float) -> Study:
 
 
 def fer_private_8() -> Study:
-    """Ten unequal hospitals, FER-2013, epsilon 8 at every hospital, scattering features."""
-    return _fer_private(8.0, 46, 60.0)
+    """Ten unequal hospitals, FER-2013, epsilon 8 at every hospital, features taught on drawings."""
+    return _private("fer-private-8", FER_HOSPITALS, 8.0, 30, 80.0)
 
 
 def fer_private_3() -> Study:
     """As fer-private-8, with epsilon 3."""
-    return _fer_private(3.0, 20, 80.0)
+    return _private("fer-private-3", FER_HOSPITALS, 3.0, 20, 60.0)
 
 
 def fer_private_1() -> Study:
     """As fer-private-8, with epsilon 1."""
-    return _fer_private(1.0, 12, 80.0)
+    return _private("fer-private-1", FER_HOSPITALS, 1.0, 12, 60.0)
 
 
 def pooled(study: Study, name: str) -> Study:
@@ -165,18 +167,18 @@ def fer_pooled_cnn_lstm() -> Study:
 
 
 def fer_pooled_8() -> Study:
-    """One hospital with all of FER-2013, epsilon 8, scattering features."""
-    return pooled(fer_private_8(), "fer-pooled-8")
+    """One hospital with all of FER-2013, epsilon 8, features taught on drawings."""
+    return _private("fer-pooled-8", ONE_HOSPITAL, 8.0, 60, 80.0)
 
 
 def fer_pooled_3() -> Study:
     """As fer-pooled-8, with epsilon 3."""
-    return pooled(fer_private_3(), "fer-pooled-3")
+    return _private("fer-pooled-3", ONE_HOSPITAL, 3.0, 45, 80.0)
 
 
 def fer_pooled_1() -> Study:
     """As fer-pooled-8, with epsilon 1."""
-    return pooled(fer_private_1(), "fer-pooled-1")
+    return _private("fer-pooled-1", ONE_HOSPITAL, 1.0, 20, 80.0)
 
 
 def fer_pooled_lstm_8() -> Study:

@@ -15,7 +15,7 @@ def faces(count: int, seed: int = 0) -> np.ndarray:
 
 
 def test_the_registry_has_these_models():
-    assert tuple(MODELS) == (*NETWORKS, "scatter")
+    assert tuple(MODELS) == (*NETWORKS, "scatter", "pretrained")
 
 
 def test_an_unknown_model_is_refused_with_the_known_names():
@@ -97,17 +97,18 @@ def test_no_faces_give_no_predictions():
     assert predict("lstm", build("lstm", seed=0), inputs).shape == (0, 7)
 
 
-def test_the_scattering_model_reads_features_and_minds_no_mirror(tmp_path):
+@pytest.mark.parametrize("name", ["scatter", "pretrained"])
+def test_models_on_features_mind_no_mirror(name, tmp_path):
     shown = faces(3)
-    features = network_inputs("scatter", shown, cache=tmp_path)
+    features = network_inputs(name, shown, cache=tmp_path)
     assert features.dtype == torch.float32
-    assert torch.equal(features, network_inputs("scatter", shown, cache=tmp_path))
-    torch.testing.assert_close(features, network_inputs("scatter", shown, cache=None))
+    assert torch.equal(features, network_inputs(name, shown, cache=tmp_path))
+    torch.testing.assert_close(features, network_inputs(name, shown, cache=None))
     torch.testing.assert_close(
-        network_inputs("scatter", shown[:, :, ::-1].copy(), cache=None), features, atol=1e-4, rtol=0
+        network_inputs(name, shown[:, :, ::-1].copy(), cache=None), features, atol=1e-4, rtol=0
     )
-    model = build("scatter", seed=0)
-    answers = predict("scatter", model, features)
+    model = build(name, seed=0)
+    answers = predict(name, model, features)
     assert answers.shape == (3, 7)
     np.testing.assert_allclose(answers.sum(1), 1, rtol=1e-5)
     assert set(to_arrays(model)) == {"mean", "weight", "bias"}

@@ -171,6 +171,13 @@ def test_evaluate_scores_a_finished_model(fedward: Fedward, finished: Path, tmp_
     missing = fedward("evaluate", finished, "--data", csv, "--split", "PublicTest")
     assert missing.returncode == 1
     assert "has no PublicTest; it has PrivateTest" in missing.stderr
+    others = [row.replace("PrivateTest", "PublicTest").replace(",0 ", ",9 ") for row in rows]
+    both = tmp_path / "both.csv"
+    both.write_text("\n".join(["emotion,pixels,Usage", *rows, *others]) + "\n")
+    done = fedward("evaluate", finished, "--data", both, "--split", "all", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["split"] == "all"
+    assert sum(map(sum, json.loads(done.stdout)["confusion"])) == 14
 
 
 @pytest.mark.parametrize(
