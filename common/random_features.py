@@ -1,10 +1,11 @@
 """Random features that make a linear model a kernel machine, by fast Walsh-Hadamard transforms.
 
-A linear model on ``f(W x)`` with a wide Gaussian W is a kernel machine (Rahimi & Recht 2007; for the
-relu Cho & Saul 2009, "Kernel Methods for Deep Learning"). Here f is a leaky relu: half way to the
-linear kernel, which bears more noise (docs/recipes.md has what that is worth). W is replaced by three rounds of random signs and
-an orthogonal transform (Yu et al. 2016, "Orthogonal Random Features"), which needs no matrix: a
-device holds three sign vectors. The signs are fixed, public numbers.
+A linear model on ``f(W x)`` with a wide Gaussian W is a kernel machine (Rahimi & Recht 2007; for
+the relu Cho & Saul 2009, "Kernel Methods for Deep Learning"). Here f is a leaky relu: half way to
+the linear kernel, which bears more noise (docs/recipes.md has what that is worth). W is replaced by
+three rounds of random signs and an orthogonal transform (Yu et al. 2016, "Orthogonal Random
+Features"), which needs no matrix: a device holds three sign vectors. The signs are fixed, public
+numbers.
 """
 
 import math

@@ -13,9 +13,10 @@ from fedward.common.result import RoundPart
 def round_line(part: RoundPart, rounds: int) -> str:
     """One line for a log."""
     refused = f", {len(part.refused)} refused" if part.refused else ""
+    count = len(part.participants)
     return (
         f"round {part.round}/{rounds}: accuracy {part.accuracy:.1%}, macro-F1 {part.macro_f1:.1%}, "
-        f"{len(part.participants)} hospitals{refused}"
+        f"{count} hospital{'s' if count != 1 else ''}{refused}"
     )
 
 

@@ -108,6 +108,8 @@ def test_pooled_recipes_give_everything_to_one_hospital(name: str) -> None:
 
 
 @pytest.mark.parametrize("epsilon", ["8", "3", "1"])
-def test_pooled_private_recipes_train_as_their_federated_ones_do(epsilon: str) -> None:
+def test_pooled_private_recipes_have_the_privacy_of_their_federated_ones(epsilon: str) -> None:
     alone, together = recipe(f"fer-pooled-{epsilon}"), recipe(f"fer-private-{epsilon}")
-    assert pooled(together, alone.name) == alone
+    assert alone.privacy == together.privacy
+    assert alone.training.model == together.training.model
+    assert alone.hospitals == pooled(together, alone.name).hospitals
