@@ -38,6 +38,10 @@ from fedward.sims.partition import Hospital
 from fedward.sims.sites import Consortium
 from fedward.sims.stopwatch import Stopwatch
 
+FIXED_FEATURES = (
+    "What the model reads of a face is computed by fixed functions, the same for everybody; drawings "
+    "of faces went into them, and no patient's data."
+)
 Status = Literal["running", "completed", "failed", "interrupted"]
 
 
@@ -256,6 +260,7 @@ def describe_mechanism(study: Study, member: Member | None) -> Mechanism:
             "not fit for a release"
         ),
         assumptions=[
+            *([FIXED_FEATURES] if reads_features(study.training.model) else []),
             "Neighbouring data sets differ by adding or removing one image; pixel-identical "
             "images are kept once.",
             "Every hospital adds its own full noise and trusts nobody else with its updates.",
