@@ -39,8 +39,8 @@ from fedward.sims.sites import Consortium
 from fedward.sims.stopwatch import Stopwatch
 
 FIXED_FEATURES = (
-    "What the model reads of a face is computed by fixed functions, the same for everybody; drawings "
-    "of faces went into them, and no patient's data."
+    "What the model reads of a face is computed by fixed functions, the same for everybody; "
+    "drawings of faces went into them, and no patient's data."
 )
 Status = Literal["running", "completed", "failed", "interrupted"]
 
