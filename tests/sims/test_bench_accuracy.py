@@ -134,7 +134,7 @@ def test_the_table_has_means_spreads_and_the_order_of_the_studies(tmp_path: Path
         write_run(made, tmp_path / f"{made.name}-{made.seed}")
     measured = [read_measured(made, tmp_path / f"{made.name}-{made.seed}") for made in studies]
     first, second = table_of(measured).rows
-    assert (first.setting, first.model, first.epsilon) == ("ten hospitals", "scatter", 3.0)
+    assert (first.setting, first.model, first.epsilon) == ("ten hospitals", "pretrained", 3.0)
     assert (first.recipe, first.seeds) == ("fer-private-3", [2, 0, 1])
     assert first.accuracies == [0.55, 0.5, 0.6]
     assert first.accuracy_mean == pytest.approx(0.55)
