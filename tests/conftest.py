@@ -1,6 +1,7 @@
 """What all tests share: no telemetry, no screen, no time limit per example, real data if any."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,10 @@ os.environ.update(
     FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION="1",
     RAY_USAGE_STATS_ENABLED="0",
 )
+
+# A background job of a shell ignores Ctrl-C and hands that on; tests of Ctrl-C need it heard.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A shared machine is slow now and then; that is no failure of a property.
 settings.register_profile("fedward", deadline=None)
