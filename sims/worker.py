@@ -19,7 +19,9 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from multiprocessing.connection import Connection
 
 import torch
@@ -41,6 +43,7 @@ from fedward.sims.sites import STUDY_VARIABLE, client_app, consortium
 from fedward.sims.template import DEAL, HOSPITAL_LOG_VARIABLE, READY, SPAN
 
 _DIE_WITH_PARENT = 1  # prctl's PR_SET_PDEATHSIG
+Check = Callable[[], bool]
 
 
 def main(control_fd: int) -> None:
@@ -52,14 +55,17 @@ def main(control_fd: int) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are reaped by the kernel
     control = socket.socket(fileno=control_fd)
     control.send(READY)
+    unseen: list[Check] = []
     while True:
         request, descriptors, _, _ = socket.recv_fds(control, 1, 1)
         if not descriptors:
             return
         if request == DEAL:
             with Connection(descriptors[0]) as channel:
-                _deal(channel.recv_bytes().decode())
+                unseen = _deal(channel.recv_bytes().decode())
             continue
+        with suppress(OSError):  # the order will meet it again, and report it
+            unseen = [seen for seen in unseen if not seen()]
         if os.fork() == 0:
             control.close()
             _die_with_parent()
@@ -67,22 +73,27 @@ def main(control_fd: int) -> None:
         os.close(descriptors[0])
 
 
-def _deal(study: str) -> None:
-    """Do once, and have in memory, what every child would have to do for itself."""
+def _deal(study: str) -> list[Check]:
+    """Do once, and have in memory, what every child would have to do for itself. Returns what is
+    to be asked again before a child is forked: features that a hospital's first order makes."""
+    unseen: list[Check] = []
     os.environ[STUDY_VARIABLE] = study
     try:
         dealt = consortium(Study.model_validate_json(study))
         model = dealt.study.training.model
         sites = dealt.sites  # photographed now, else every child would photograph them all
         if features := spec_of(model).features:
-            for site in sites:
-                if site.cache:  # the first order to a hospital makes them
-                    are_cached(features(), site.faces.images, site.cache)
+            unseen = [
+                partial(are_cached, features(), site.faces.images, site.cache)
+                for site in sites
+                if site.cache
+            ]
         else:
             rehearse(dealt.study.training, private=dealt.study.privacy is not None)
     except FedwardError as error:  # every order will meet it again, and report it
         logging.getLogger("fedward.sims").error("%s", error)
     gc.freeze()  # so that a child's garbage collector does not touch, and copy, shared pages
+    return unseen
 
 
 def _serve_and_exit(descriptor: int) -> None:
