@@ -83,11 +83,12 @@ def _deal(study: str) -> list[Check]:
         model = dealt.study.training.model
         sites = dealt.sites  # photographed now, else every child would photograph them all
         if features := spec_of(model).features:
-            unseen = [
+            checks = [
                 partial(are_cached, features(), site.faces.images, site.cache)
                 for site in sites
                 if site.cache
             ]
+            unseen = [seen for seen in checks if not seen()]
         else:
             rehearse(dealt.study.training, private=dealt.study.privacy is not None)
     except FedwardError as error:  # every order will meet it again, and report it
