@@ -6,7 +6,7 @@ a file that was cut short or damaged is noticed when it is opened, and made anew
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -43,10 +43,14 @@ def cached_features(
     return features
 
 
-def are_cached(kind: FeatureKind, images: NDArray[np.uint8], cache: Path) -> bool:
-    """Whether the features are there, whole. This process and those that it forks remember what
-    was checked, as long as the file does not change."""
-    return _is_whole(_place(kind, images, cache), _size(kind, len(images)))
+def cache_check(kind: FeatureKind, images: NDArray[np.uint8], cache: Path) -> Callable[[], bool]:
+    """A function that tells whether the features are there, whole; the images are read only here.
+
+    This process and those that it forks remember what was checked, as long as the file does not
+    change. The function raises OSError when the file cannot be read.
+    """
+    path, size = _place(kind, images, cache), _size(kind, len(images))
+    return lambda: _is_whole(path, size)
 
 
 def _place(kind: FeatureKind, images: NDArray[np.uint8], cache: Path) -> Path:

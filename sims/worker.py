@@ -21,7 +21,6 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from multiprocessing.connection import Connection
 
 import torch
@@ -37,7 +36,7 @@ from flwr.proto.message_pb2 import Message as ProtoMessage
 from fedward.client.local import rehearse
 from fedward.common.config import Study
 from fedward.common.errors import FedwardError
-from fedward.common.feature_cache import are_cached
+from fedward.common.feature_cache import cache_check
 from fedward.common.models import spec_of
 from fedward.sims.sites import STUDY_VARIABLE, client_app, consortium
 from fedward.sims.template import DEAL, HOSPITAL_LOG_VARIABLE, READY, SPAN
@@ -64,8 +63,7 @@ def main(control_fd: int) -> None:
             with Connection(descriptors[0]) as channel:
                 unseen = _deal(channel.recv_bytes().decode())
             continue
-        with suppress(OSError):  # the order will meet it again, and report it
-            unseen = [seen for seen in unseen if not seen()]
+        unseen = _missing(unseen)
         if os.fork() == 0:
             control.close()
             _die_with_parent()
@@ -83,18 +81,23 @@ def _deal(study: str) -> list[Check]:
         model = dealt.study.training.model
         sites = dealt.sites  # photographed now, else every child would photograph them all
         if features := spec_of(model).features:
-            checks = [
-                partial(are_cached, features(), site.faces.images, site.cache)
-                for site in sites
-                if site.cache
-            ]
-            unseen = [seen for seen in checks if not seen()]
+            kind = features()
+            unseen = _missing(
+                [cache_check(kind, site.faces.images, site.cache) for site in sites if site.cache]
+            )
         else:
             rehearse(dealt.study.training, private=dealt.study.privacy is not None)
     except FedwardError as error:  # every order will meet it again, and report it
         logging.getLogger("fedward.sims").error("%s", error)
     gc.freeze()  # so that a child's garbage collector does not touch, and copy, shared pages
     return unseen
+
+
+def _missing(checks: list[Check]) -> list[Check]:
+    """The checks of what is not there yet."""
+    with suppress(OSError):  # the order will meet it again, and report it
+        return [seen for seen in checks if not seen()]
+    return checks
 
 
 def _serve_and_exit(descriptor: int) -> None:

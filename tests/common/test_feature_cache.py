@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fedward.common import feature_cache
 from fedward.common.errors import RunError
-from fedward.common.feature_cache import are_cached, cached_features
+from fedward.common.feature_cache import cache_check, cached_features
 from fedward.common.scattering import CHUNK, FEATURES, SCATTERING, extract
 
 IMAGES = np.random.default_rng(5).integers(0, 256, (7, 48, 48)).astype(np.uint8)
@@ -84,15 +84,16 @@ def test_no_caller_can_change_the_file(tmp_path: Path) -> None:
 def test_a_file_is_read_once_while_it_does_not_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert not are_cached(SCATTERING, IMAGES, tmp_path)
+    seen = cache_check(SCATTERING, IMAGES, tmp_path)
+    assert not seen()
     cached_features(SCATTERING, IMAGES, tmp_path)
-    assert are_cached(SCATTERING, IMAGES, tmp_path)
+    assert seen()
     (path,) = files(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", never)
-        assert are_cached(SCATTERING, IMAGES, tmp_path)
+        assert seen()
     path.write_bytes(path.read_bytes()[:-1] + b"x")
-    assert not are_cached(SCATTERING, IMAGES, tmp_path)
+    assert not seen()
 
 
 def test_no_images_are_fine(tmp_path: Path) -> None:
