@@ -11,7 +11,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from fedward.common.cnn import Residual, Unshuffle, convolution
+from fedward.common.cnn import layers_to_12x12
 from fedward.common.errors import ModelError
 from fedward.common.faces import EMOTIONS, SIDE
 
@@ -87,12 +87,7 @@ class CnnLstm(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.convolutions = nn.Sequential(
-            Unshuffle(),
-            convolution(4, 32),
-            convolution(32, 64, stride=2),
-            Residual(64),
-        )
+        self.convolutions = nn.Sequential(*layers_to_12x12())
         self.rows = recurrence(64 * SIDE // 4, 128)
         self.dropout = nn.Dropout(0.3)
         self.head = nn.Linear(4 * 128, len(EMOTIONS))

@@ -20,12 +20,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fedward.common.arrays import load_arrays, read_arrays
-from fedward.common.cnn import Residual, Unshuffle, convolution
+from fedward.common.cnn import layers_to_6x6
 from fedward.common.scattering import standardised
 
 WEIGHTS = Path(__file__).with_suffix(".safetensors")
-CHANNELS, CELLS = 128, 6
-MAPS = CHANNELS * CELLS * CELLS
+MAPS = 128 * 6 * 6
 CHUNK = 64  # images at a time
 
 
@@ -40,14 +39,7 @@ class MuscleNet(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.convolutions = nn.Sequential(
-            Unshuffle(),
-            convolution(4, 32),
-            convolution(32, 64, stride=2),
-            Residual(64),
-            convolution(64, 128, stride=2),
-            Residual(CHANNELS),
-        )
+        self.convolutions = nn.Sequential(*layers_to_6x6())
         self.register_buffer("centre", torch.zeros(MAPS))
 
     def forward(self, images: Tensor) -> Tensor:
