@@ -5,7 +5,7 @@
 Faces are drawn closer than those of the synthetic data set and with muscles that move more freely,
 and the network is asked for the numbers that each was drawn with: how far every muscle is moved,
 the features of the person, pose and light, and the emotion. One image takes it a few milliseconds;
-the default takes about half an hour on one core.
+the default takes about a quarter of an hour on one quiet core.
 """
 
 import math
@@ -28,7 +28,7 @@ from fedward.common.faces import EMOTIONS, SIDE
 from fedward.common.muscle_net import CHUNK, MuscleNet
 from fedward.common.scattering import standardised
 from fedward.common.seeds import numpy_generator, torch_generator
-from fedward.sims.face_drawing import draw
+from fedward.sims.face_drawing import draw_many
 from fedward.sims.face_parameters import (
     Column,
     Identity,
@@ -42,7 +42,7 @@ CLOSENESS = (1.38, 0.11)  # mean and spread of the scale: faces fill a 48x48 cro
 MOMENT_SPREAD = 0.4
 IMAGES_PER_PATIENT = 2
 UNSEEN = {"parting", "backdrop", "clothes", "expressiveness"}  # of a person: not to be asked for
-WEIGHTS = {"expression": 1.0, "identity": 0.25, "shot": 0.5}
+GROUP_WEIGHTS = {"expression": 1.0, "identity": 0.25, "shot": 0.5}
 EMOTION_WEIGHT = 0.2
 BATCH, LEARNING_RATE, WARMUP_STEPS = 128, 2e-3, 200
 TELL_EVERY = 20  # steps
@@ -83,18 +83,14 @@ def draw_lesson(faces: int, seed: int) -> Lesson:
         moment_spread=MOMENT_SPREAD,
     )
     shots = _closer(draw_shots(len(owners), rng("shots")), rng("scale"))
-    noise = rng("noise")
-    images = np.empty((len(owners), SIDE, SIDE), np.uint8)
-    for start in range(0, len(owners), CHUNK):
-        rows = slice(start, start + CHUNK)
-        images[rows] = draw(who.take(owners[rows]), shown.take(rows), shots.take(rows), noise)
+    images = draw_many(who, owners, shown, shots, rng("noise"))
     groups = {
         "expression": list(shown),
         "identity": _visible(who.take(owners)),
         "shot": _mirrorless(shots),
     }
     numbers = np.concatenate([column[:, 0] for group in groups.values() for column in group], 1)
-    weights = [WEIGHTS[name] for name, group in groups.items() for _ in group]
+    weights = [GROUP_WEIGHTS[name] for name, group in groups.items() for _ in group]
     scaled = (numbers - numbers.mean(0)) / numbers.std(0)
     return Lesson(
         images, torch.from_numpy(scaled).float(), torch.tensor(weights), torch.from_numpy(labels)

@@ -10,15 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fedward.common.errors import ConfigError
-from fedward.common.faces import SIDE, SPLITS, FaceData, FaceSet
+from fedward.common.faces import SPLITS, FaceData, FaceSet
 from fedward.common.seeds import numpy_generator
-from fedward.sims.face_drawing import draw
+from fedward.sims.face_drawing import draw_many
 from fedward.sims.face_parameters import draw_expressions, draw_identities, draw_shots
 
 # Uneven as FER-2013 is, though disgust is less rare: a small study has some in every split.
 EMOTION_SHARES = (0.14, 0.07, 0.13, 0.23, 0.16, 0.12, 0.15)
 TEST_SHARE = 0.15
-_CHUNK = 64
 
 
 def synthetic_faces(*, patients: int, images_per_patient: int, seed: int) -> FaceData:
@@ -68,16 +67,11 @@ def _labels(count: int, seed: int, split: str) -> NDArray[np.int64]:
 def _photograph(
     labels: NDArray[np.int64], owners: NDArray[np.int64], seed: int
 ) -> NDArray[np.uint8]:
-    """Images of these emotions and patients, drawn in chunks that stay in the processor's cache."""
+    """Images of these emotions and patients."""
 
     def rng(purpose: str) -> np.random.Generator:
         return numpy_generator(seed, "synthetic", purpose)
 
     who = draw_identities(int(owners.max()) + 1, rng("identities"))
     faces = draw_expressions(labels, owners, who.expressiveness[owners], rng("expressions"))
-    shots, noise = draw_shots(len(labels), rng("shots")), rng("noise")
-    images = np.empty((len(labels), SIDE, SIDE), dtype=np.uint8)
-    for start in range(0, len(labels), _CHUNK):
-        rows = slice(start, start + _CHUNK)
-        images[rows] = draw(who.take(owners[rows]), faces.take(rows), shots.take(rows), noise)
-    return images
+    return draw_many(who, owners, faces, draw_shots(len(labels), rng("shots")), rng("noise"))
