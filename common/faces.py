@@ -14,7 +14,6 @@ from fedward.common.errors import DataError
 
 EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 SPLITS = ("Training", "PublicTest", "PrivateTest")
-TESTS = SPLITS[1:]
 SIDE = 48
 
 
@@ -77,12 +76,12 @@ class FaceData:
         Raises:
             DataError: when the source lacks it, or for "all" one of them.
         """
-        wanted = splits_of(split)
+        wanted = _parts(split)
         if missing := [name for name in wanted if name not in self.tests]:
             have = ", ".join(self.tests) or "no test split"
             raise DataError(
                 f"{self.source} has {have}, not {' or '.join(missing)}: name a split that it has "
-                "(--test-split)"
+                "(--test-split; --split of evaluate and bench accuracy)"
             )
         parts = [self.tests[name] for name in wanted]
         if len(parts) == 1:
@@ -94,6 +93,10 @@ class FaceData:
         )
 
 
-def splits_of(split: str) -> tuple[str, ...]:
-    """The test splits that a study's ``test_split`` stands for; with "+" between, its name."""
-    return TESTS if split == "all" else (split,)
+def split_name(split: str) -> str:
+    """What results call a split: "PublicTest+PrivateTest" for "all", else the split's own name."""
+    return "+".join(_parts(split))
+
+
+def _parts(split: str) -> tuple[str, ...]:
+    return SPLITS[1:] if split == "all" else (split,)

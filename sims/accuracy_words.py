@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fedward.common.config import Study
-from fedward.common.faces import splits_of
+from fedward.common.faces import split_name
 from fedward.sims.accuracy_table import AccuracyRow, AccuracyTable
 
 HEADS = ("Setting", "Model", "Epsilon", "Accuracy", "Macro-F1", "Seeds", "Recipe")
@@ -18,7 +18,7 @@ privacy costs and protects nobody. Runs: one folder for each recipe and seed, be
 
 def test_name(study: Study) -> str:
     """What a study is scored on, such as "PublicTest of fer2013.csv"."""
-    return f"{'+'.join(splits_of(study.data.test_split))} of {Path(study.data.source).name}"
+    return f"{split_name(study.data.test_split)} of {Path(study.data.source).name}"
 
 
 def markdown(table: AccuracyTable, studies: Sequence[Study]) -> str:

@@ -140,7 +140,7 @@ def evaluate(run: Path, data: Path, split: str, as_json: bool) -> None:
     if as_json:
         click.echo(test.model_dump_json(indent=2))
         return
-    click.echo(f"{split}: accuracy {test.accuracy:.2%}, macro-F1 {test.macro_f1:.2%}")
+    click.echo(f"{test.split}: accuracy {test.accuracy:.2%}, macro-F1 {test.macro_f1:.2%}")
     for name, part in test.per_class.items():
         click.echo(
             f"  {name:9} precision {part.precision:6.1%}  recall {part.recall:6.1%}  "

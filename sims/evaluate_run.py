@@ -6,6 +6,7 @@ from pathlib import Path
 from fedward.common.arrays import read_arrays
 from fedward.common.errors import DataError, RunError
 from fedward.common.face_store import open_faces
+from fedward.common.faces import split_name
 from fedward.common.result import TestPart
 from fedward.server.evaluate import Examiner
 from fedward.server.run_directory import RunDirectory
@@ -31,12 +32,8 @@ def evaluate_run(run: Path, data: Path, split: str) -> TestPart:
     except (OSError, ValueError, KeyError) as error:
         raise RunError(f"{directory.model_card} cannot be read: {error}") from None
     faces = open_faces(data, cache=cache_folder(), training_required=False)
-    splits = {"Training": faces.training, **faces.tests}
-    if len(faces.tests) > 1:
-        splits["all"] = faces.test("all")
-    chosen = splits.get(split)
-    if chosen is None or len(chosen) == 0:
-        have = ", ".join(name for name, part in splits.items() if len(part))
-        raise DataError(f"{data} has no {split}; it has {have}")
-    arrays = read_arrays(directory.model)
-    return Examiner(model, split, chosen, cache_folder() / "features").score(arrays).test
+    chosen = faces.training if split == "Training" else faces.test(split)
+    if len(chosen) == 0:
+        raise DataError(f"{data} has no Training; name a split that it has (--split)")
+    examiner = Examiner(model, split_name(split), chosen, cache_folder() / "features")
+    return examiner.score(read_arrays(directory.model)).test

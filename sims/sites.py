@@ -18,7 +18,7 @@ from fedward.client.app import client_app as app_of
 from fedward.client.site import Site
 from fedward.common.config import Study
 from fedward.common.errors import ConfigError
-from fedward.common.faces import FaceData, FaceSet, splits_of
+from fedward.common.faces import FaceData, FaceSet, split_name
 from fedward.common.seeds import numpy_generator
 from fedward.sims.cameras import camera_named, photograph
 from fedward.sims.partition import Hospital, deal
@@ -51,7 +51,7 @@ class Consortium:
     @property
     def test_name(self) -> str:
         """What the test faces are called in results, such as "PublicTest+PrivateTest"."""
-        return "+".join(splits_of(self.study.data.test_split))
+        return split_name(self.study.data.test_split)
 
     @cached_property
     def examined(self) -> FaceSet:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fedward.common.errors import DataError
-from fedward.common.faces import FaceData, FaceSet
+from fedward.common.faces import SPLITS, FaceData, FaceSet, split_name
 
 
 def faces(*labels: int) -> FaceSet:
@@ -30,7 +30,13 @@ def test_all_is_both_test_splits_one_after_the_other() -> None:
 
 def test_what_the_source_lacks_is_named() -> None:
     data = FaceData("x.csv", "0", faces(0), {"PublicTest": faces(1)})
-    with pytest.raises(DataError, match=r"x.csv has PublicTest, not PrivateTest: .*--test-split"):
+    message = r"x.csv has PublicTest, not PrivateTest: .*--test-split.*--split"
+    with pytest.raises(DataError, match=message):
         data.test("all")
     with pytest.raises(DataError, match="no test split, not PublicTest or PrivateTest"):
         FaceData("x.csv", "0", faces(0), {}).test("all")
+
+
+def test_a_split_goes_by_its_own_name_and_all_by_both() -> None:
+    assert [split_name(split) for split in SPLITS] == list(SPLITS)
+    assert split_name("all") == "PublicTest+PrivateTest"

@@ -170,13 +170,17 @@ def test_evaluate_scores_a_finished_model(fedward: Fedward, finished: Path, tmp_
     assert sum(map(sum, document["confusion"])) == 7
     missing = fedward("evaluate", finished, "--data", csv, "--split", "PublicTest")
     assert missing.returncode == 1
-    assert "has no PublicTest; it has PrivateTest" in missing.stderr
+    assert "has PrivateTest, not PublicTest: name a split that it has" in missing.stderr
+    assert "--split" in missing.stderr
+    missing = fedward("evaluate", finished, "--data", csv, "--split", "Training")
+    assert missing.returncode == 1
+    assert "has no Training; name a split that it has" in missing.stderr
     others = [row.replace("PrivateTest", "PublicTest").replace(",0 ", ",9 ") for row in rows]
     both = tmp_path / "both.csv"
     both.write_text("\n".join(["emotion,pixels,Usage", *rows, *others]) + "\n")
     done = fedward("evaluate", finished, "--data", both, "--split", "all", "--json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["split"] == "all"
+    assert json.loads(done.stdout)["split"] == "PublicTest+PrivateTest"
     assert sum(map(sum, json.loads(done.stdout)["confusion"])) == 14
 
 
