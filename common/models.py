@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,11 +41,6 @@ class ModelSpec:
     make: Callable[[], nn.Module]
     features: Callable[[], FeatureKind] | None = None
     any_side: bool = False
-
-    @property
-    def reads(self) -> Literal["pixels", "features"]:
-        """What ``network_inputs`` gives this model."""
-        return "features" if self.features else "pixels"
 
 
 def _scattering() -> FeatureKind:
@@ -149,7 +144,7 @@ def predict(
 
     The model is left in evaluation mode.
     """
-    mirror = spec_of(name).features is None
+    mirror = not reads_features(name)
     model.eval()
     answers = [torch.empty(0, len(EMOTIONS))]
     with torch.inference_mode():

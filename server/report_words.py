@@ -8,7 +8,7 @@ import math
 
 from fedward.common.config import Study
 from fedward.common.faces import EMOTIONS
-from fedward.common.models import MODELS
+from fedward.common.models import MODELS, reads_features
 from fedward.common.result import Result, TestPart
 
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -170,7 +170,7 @@ def _local_training(study: Study) -> str:
     how = study.training
     batches = f"batches of {how.batch_size:,}" if how.batch_size else "all images in one step"
     said = [f"{how.epochs} pass{'' if how.epochs == 1 else 'es'} a round, {batches}"]
-    pixels = how.model not in MODELS or MODELS[how.model].reads == "pixels"
+    pixels = not _has_features(study)
     optimizer = {"adamw": "AdamW", "sgd": f"SGD with momentum {how.momentum:g}"}[how.optimizer]
     said.append(optimizer if pixels else "plain gradient steps")
     slope = ", falling as a cosine" if how.schedule == "cosine" else ""
@@ -229,7 +229,7 @@ def departures(result: Result, study: Study) -> list[tuple[str, str]]:
 
 
 def _has_features(study: Study) -> bool:
-    return study.training.model in MODELS and MODELS[study.training.model].reads == "features"
+    return study.training.model in MODELS and reads_features(study.training.model)
 
 
 def warnings(result: Result) -> list[str]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from fedward.common.bookkeeping import Book
 from fedward.common.errors import ModelError
 from fedward.common.kernels import HAVE_NUMBA, JIT_VARIABLE
-from fedward.common.models import MODELS, build
+from fedward.common.models import MODELS, build, reads_features
 from fedward.common.private_layers import BoundBook, keep_book, layers_of
 
 Check = Callable[..., None]
@@ -22,7 +22,7 @@ Losses = Callable[[Tensor], Tensor]
 Length = Callable[[list[Tensor]], float]
 
 # the others have gradients in closed form
-NETWORKS = [name for name, spec in MODELS.items() if spec.reads == "pixels"]
+NETWORKS = [name for name in MODELS if not reads_features(name)]
 
 
 def drawn(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:

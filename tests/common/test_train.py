@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fedward.common.arrays import to_arrays
 from fedward.common.errors import ModelError
-from fedward.common.models import MODELS, build
+from fedward.common.models import MODELS, build, reads_features
 from fedward.common.train import FitPlan, StepPrivacy, fit
 
 PLAN = FitPlan(
@@ -216,7 +216,7 @@ def test_inputs_that_are_no_numbers_are_refused_before_training(value):
         fit(model, inputs, labels, PLAN, privacy=None, batches=generator())
 
 
-@pytest.mark.parametrize("name", [n for n, spec in MODELS.items() if spec.reads == "pixels"])
+@pytest.mark.parametrize("name", [n for n in MODELS if not reads_features(n)])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_pixel_that_is_no_number_never_reaches_a_private_model(name, value):
     inputs, labels = some(3)
@@ -264,7 +264,7 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("name", [n for n, spec in MODELS.items() if spec.reads == "pixels"])
+@pytest.mark.parametrize("name", [n for n in MODELS if not reads_features(n)])
 def test_a_hostile_image_moves_a_step_by_the_clipping_norm_at_most(name):
     """Whether it overflows within the network, where it adds nothing, or not."""
     inputs, labels = some(4)
