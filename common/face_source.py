@@ -59,11 +59,6 @@ def read_source(path: Path, progress: Progress | None = None) -> tuple[RawFaces,
             stream.seek(0)
             is_zip = stream.read(2) == b"PK"
         return (_read_zip if is_zip else _read_table)(path, progress), sha256
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
-        raise DataError(
-            f"{path}: a damaged, encrypted or unusual zip ({error}); download it again, or unpack "
-            "it and name the folder"
-        ) from None
     except OSError as error:
         raise _unreadable(path, error) from None
 
@@ -95,15 +90,25 @@ def _read_table(path: Path, progress: Progress | None) -> RawFaces:
 
 
 def _read_zip(path: Path, progress: Progress | None) -> RawFaces:
-    with zipfile.ZipFile(path) as archive:
-        if members := zip_members(archive, str(path)):
-            faces = read_members(members, str(path))
-            return gather(_watch(faces, _counter(len(members)), progress), str(path))
-        table = _table_in(archive, path)
-        with archive.open(table) as stream:
-            faces = read_csv(stream, f"{path}, {table.filename}")
-            done = _counter(table.file_size // 8_400)  # bytes of a row, near enough for a bar
-            return gather(_watch(faces, done, progress), str(path))
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _read_archive(archive, path, progress)
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
+        raise DataError(
+            f"{path}: a damaged, encrypted or unusual zip ({error}); download it again, or unpack "
+            "it and name the folder"
+        ) from None
+
+
+def _read_archive(archive: zipfile.ZipFile, path: Path, progress: Progress | None) -> RawFaces:
+    if members := zip_members(archive, str(path)):
+        faces = read_members(members, str(path))
+        return gather(_watch(faces, _counter(len(members)), progress), str(path))
+    table = _table_in(archive, path)
+    with archive.open(table) as stream:
+        faces = read_csv(stream, f"{path}, {table.filename}")
+        done = _counter(table.file_size // 8_400)  # bytes of a row, near enough for a bar
+        return gather(_watch(faces, done, progress), str(path))
 
 
 def _table_in(archive: zipfile.ZipFile, path: Path) -> zipfile.ZipInfo:

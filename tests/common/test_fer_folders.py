@@ -228,3 +228,11 @@ def test_progress_ends_at_one_and_never_falls(tmp_path: Path) -> None:
     read_source(write_folder(tmp_path, small_set()), told.append)
     assert told[-1] == 1.0
     assert told == sorted(told)
+
+
+def test_a_fault_of_the_program_is_not_called_a_damaged_zip(tmp_path: Path) -> None:
+    def faulty(_: float) -> None:
+        raise RuntimeError("a fault")
+
+    with pytest.raises(RuntimeError, match="a fault"):
+        read_source(write_folder(tmp_path, small_set()), faulty)
