@@ -20,7 +20,9 @@ from fedward.common.errors import ConfigError
 
 EXACT = "exact Gaussian differential privacy"
 NUMERIC = "dp-accounting PLD, pessimistic"
-_FINE, _ROUGH = 5e-4, 1e-3  # steps of the discretised privacy loss: epsilon is at most 0.1 % large
+# Steps of the discretised privacy loss. With the fine one epsilon is at most 0.1 % large, where the
+# sample rate is at least a hundredth of the noise multiplier; below, rounding weighs more.
+_FINE, _ROUGH = 5e-4, 1e-3
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from fedward.common.privacy import (
     EXACT,
     NUMERIC,
     GaussianEvent,
+    _sampled_epsilon,
     accountant_name,
     epsilon_of,
     gaussian_epsilon,
@@ -77,6 +78,18 @@ def test_sampled_batches_agree_with_opacus(sigma: float, rate: float, steps: int
     epsilon = epsilon_of([GaussianEvent(sigma, rate, steps)], delta=DELTA)
     assert epsilon == pytest.approx(near, abs=0.015)
     assert epsilon <= above
+
+
+@pytest.mark.parametrize(
+    ("sigma", "rate", "steps"),
+    [(0.6, 0.02, 60), (1.5, 0.3, 10), (8.0, 0.5, 20), (1.0, 0.01, 100), (5.0, 0.05, 200)],
+)
+def test_sampled_batches_cost_at_most_a_thousandth_more_than_finely_discretised(
+    sigma: float, rate: float, steps: int
+) -> None:
+    event = GaussianEvent(sigma, rate, steps)
+    finer = _sampled_epsilon([event], DELTA, 1e-4)
+    assert finer <= epsilon_of([event], delta=DELTA) <= 1.001 * finer
 
 
 def test_full_batches_agree_with_dp_accounting_and_stay_below_opacus_rdp() -> None:
