@@ -42,6 +42,7 @@ FIXED_FEATURES = (
     "What the model reads of a face is computed by fixed functions, the same for everybody; "
     "drawings of faces went into them, and no patient's data."
 )
+NOTHING_SPENT = TotalSeconds.model_validate(dict.fromkeys(TotalSeconds.model_fields, 0.0))
 Status = Literal["running", "completed", "failed", "interrupted"]
 
 
@@ -78,7 +79,7 @@ class SimulationChronicle:
         self.baselines = Baselines()
         self._evaluation: Evaluation | None = None
         interrupted = directory.read_result()  # what was spent before a --resume
-        self._spent = interrupted.seconds if interrupted else None
+        self._spent = interrupted.seconds if interrupted else NOTHING_SPENT
 
     def write_config(self) -> None:
         """config.json: everything resolved."""
@@ -210,15 +211,14 @@ class SimulationChronicle:
 
     def _seconds(self) -> TotalSeconds:
         parts = [part.seconds for part in self._rounds]
-        spent = self._spent
         return TotalSeconds(
-            total=self._clock() - self._began + (spent.total if spent else 0.0),
-            data=self._data_time.seconds + (spent.data if spent else 0.0),
+            total=self._clock() - self._began + self._spent.total,
+            data=self._data_time.seconds + self._spent.data,
             train=sum(part.train for part in parts),
             aggregate=sum(part.aggregate for part in parts),
             evaluate=sum(part.evaluate for part in parts),
             engine=sum(part.engine for part in parts),
-            startup=self._startup + (spent.startup if spent else 0.0),
+            startup=self._startup + self._spent.startup,
         )
 
     def _card(self, test: TestPart) -> dict[str, object]:

@@ -102,8 +102,5 @@ def study_to_resume(folder: Path) -> Study:
 
 def is_finished(folder: Path) -> bool:
     """Whether the run in this folder is complete."""
-    try:
-        result = json.loads(RunDirectory(folder).result.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return bool(result.get("status") == "completed")
+    result = RunDirectory(folder).read_result()
+    return result is not None and result.status == "completed"

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from fedward import __version__
+from fedward.common.result import Result, TestPart
+
 TINY = {
     "name": "tiny",
     "seed": 1,
@@ -18,7 +21,32 @@ TINY = {
     "rounds": {"count": 4, "average_from": 0.5},
 }
 
+SECONDS = dict.fromkeys(("data", "train", "aggregate", "evaluate", "engine", "startup"), 0.0)
+
 Fedward = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def made_result(
+    status: str, *, seed: int = 0, test: TestPart | None = None, total: float = 0.0
+) -> Result:
+    """The least that result.json holds, without running anything."""
+    data = dict.fromkeys(("training", "test", "duplicates_removed", "conflicting_labels"), 0)
+    return Result.model_validate(
+        {
+            "fedward_version": __version__,
+            "status": status,
+            "seed": seed,
+            "recipe": {},
+            "data": {"source": "synthetic", "sha256": "0", **data},
+            "hospitals": [],
+            "skew": {"hellinger_mean": 0, "hellinger_max": 0, "size_gini": 0},
+            "privacy": None,
+            "rounds": [],
+            "test": test,
+            "baselines": {},
+            "seconds": {"total": total, **SECONDS},
+        }
+    )
 
 
 def command(*arguments: str | Path) -> list[str]:

@@ -35,10 +35,9 @@ from fedward.sims.cli import main
 from fedward.sims.recipes import RECIPES, recipe
 
 sys.path.insert(0, str(Path(__file__).parent))
-from conftest import TINY
+from conftest import TINY, made_result
 
 ACCURACIES = {0: 0.5, 1: 0.6, 2: 0.55}
-SECONDS = dict.fromkeys(("data", "train", "aggregate", "evaluate", "engine", "startup"), 0.0)
 Arguments = Sequence[str]
 
 
@@ -51,24 +50,7 @@ def write_run(made: Study, folder: Path, *, status: str = "completed") -> None:
     """What a run of 20 test faces leaves, with the accuracy of its seed."""
     right = round(20 * ACCURACIES[made.seed])
     test = score("PublicTest", *_answers(right)) if status == "completed" else None
-    seconds = {"total": 100.0 + made.seed, **SECONDS}
-    data = dict.fromkeys(("training", "test", "duplicates_removed", "conflicting_labels"), 0)
-    result = Result.model_validate(
-        {
-            "fedward_version": __version__,
-            "status": status,
-            "seed": made.seed,
-            "recipe": {},
-            "data": {"source": "synthetic", "sha256": "0", **data},
-            "hospitals": [],
-            "skew": {"hellinger_mean": 0, "hellinger_max": 0, "size_gini": 0},
-            "privacy": None,
-            "rounds": [],
-            "test": test,
-            "baselines": {},
-            "seconds": seconds,
-        }
-    )
+    result = made_result(status, seed=made.seed, test=test, total=100.0 + made.seed)
     directory = RunDirectory(folder)
     directory.write_result(result)
     config = {"fedward_version": __version__, "study": made.model_dump(mode="json")}

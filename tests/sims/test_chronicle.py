@@ -24,13 +24,16 @@ def dealt() -> Consortium:
     return consortium(Study(name="x", data=data, hospitals=HospitalsConfig(count=2)))
 
 
-def test_time_spent_on_data_is_no_part_of_the_startup(dealt: Consortium, tmp_path: Path) -> None:
-    reading, whole = iter([101.0, 105.5]), iter([109.0, 110.0])
+def seconds_of_command(
+    dealt: Consortium, folder: Path, *, began: float, data: tuple[float, float], rest: list[float]
+) -> dict[str, float]:
+    """What result.json says of a command when it has begun; ``rest`` are its other clock times."""
+    reading, whole = iter(data), iter(rest)
     data_time = Stopwatch(lambda: next(reading))
     chronicle = SimulationChronicle(
         dealt,
-        RunDirectory(tmp_path),
-        100.0,
+        RunDirectory(folder),
+        began,
         data_time,
         lambda part, count: None,
         clock=lambda: next(whole),
@@ -38,7 +41,14 @@ def test_time_spent_on_data_is_no_part_of_the_startup(dealt: Consortium, tmp_pat
     with data_time:
         pass
     chronicle.began({}, [])
-    seconds = json.loads((tmp_path / "result.json").read_text())["seconds"]
+    seconds: dict[str, float] = json.loads((folder / "result.json").read_text())["seconds"]
+    return seconds
+
+
+def test_time_spent_on_data_is_no_part_of_the_startup(dealt: Consortium, tmp_path: Path) -> None:
+    seconds = seconds_of_command(
+        dealt, tmp_path, began=100.0, data=(101.0, 105.5), rest=[109.0, 110.0]
+    )
     assert seconds["data"] == 4.5
     assert seconds["startup"] == 109.0 - 100.0 - 4.5
     assert seconds["total"] == 10.0
@@ -47,25 +57,8 @@ def test_time_spent_on_data_is_no_part_of_the_startup(dealt: Consortium, tmp_pat
 def test_a_resumed_run_counts_the_time_of_all_its_commands(
     dealt: Consortium, tmp_path: Path
 ) -> None:
-    def command(*clock: float, data: tuple[float, float]) -> dict[str, float]:
-        reading, whole = iter(data), iter(clock)
-        data_time = Stopwatch(lambda: next(reading))
-        chronicle = SimulationChronicle(
-            dealt,
-            RunDirectory(tmp_path),
-            0.0,
-            data_time,
-            lambda part, count: None,
-            clock=lambda: next(whole),
-        )
-        with data_time:
-            pass
-        chronicle.began({}, [])
-        seconds: dict[str, float] = json.loads((tmp_path / "result.json").read_text())["seconds"]
-        return seconds
-
-    command(3.0, 4.0, data=(1.0, 2.0))
-    seconds = command(5.0, 8.0, data=(0.0, 0.5))
+    seconds_of_command(dealt, tmp_path, began=0.0, data=(1.0, 2.0), rest=[3.0, 4.0])
+    seconds = seconds_of_command(dealt, tmp_path, began=0.0, data=(0.0, 0.5), rest=[5.0, 8.0])
     assert seconds["total"] == 4.0 + 8.0
     assert seconds["data"] == 1.0 + 0.5
     assert seconds["startup"] == (3.0 - 1.0) + (5.0 - 0.5)

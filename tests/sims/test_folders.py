@@ -10,7 +10,11 @@ import pytest
 from fedward import __version__
 from fedward.common.config import Study
 from fedward.common.errors import RunError
+from fedward.server.run_directory import RunDirectory
 from fedward.sims.folders import check_same_data, claim_new, is_finished, locked, study_to_resume
+
+sys.path.insert(0, str(Path(__file__).parent))
+from conftest import made_result
 
 HOLD = """
 import sys, time
@@ -78,7 +82,11 @@ def test_resuming_needs_a_run_of_this_version(tmp_path: Path) -> None:
 
 def test_only_a_completed_result_is_finished(tmp_path: Path) -> None:
     assert not is_finished(tmp_path)
-    (tmp_path / "result.json").write_text('{"status": "running"}')
-    assert not is_finished(tmp_path)
-    (tmp_path / "result.json").write_text('{"status": "completed"}')
+    directory = RunDirectory(tmp_path)
+    for status in ("running", "failed", "interrupted"):
+        directory.write_result(made_result(status))
+        assert not is_finished(tmp_path)
+    directory.result.write_text('{"status": "completed"}')
+    assert not is_finished(tmp_path)  # nothing that could be printed
+    directory.write_result(made_result("completed"))
     assert is_finished(tmp_path)
