@@ -14,7 +14,7 @@ from fedward.sims.accuracy_table import AccuracyTable, epsilon_of, table_of
 from fedward.sims.recipes import recipe
 from fedward.sims.studies import customised
 
-TABLE = (
+TABLE = (  # the recipes of the published table, in its order
     "fer-pooled",
     "fer-pooled-cnn-lstm",
     "fer-pooled-lstm",
@@ -28,7 +28,6 @@ TABLE = (
     "fer-private-3",
     "fer-private-1",
 )
-"""The recipes of the published table, in its order."""
 
 Tell = Callable[[str, int, int], None]
 AGAIN = "free some space, then give the same command again"
