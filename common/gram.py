@@ -23,8 +23,9 @@ SUMMING = 32  # roundings of the sums over places, which torch adds up in a tree
 # What the two ways cost, in multiplications: numbers written and read again weigh this many.
 MEMORY = 60.0
 
-# Most of a squared norm that the bound of rounding may be in float64: sums then are right to 1e-10.
-COARSE = 1e-10
+# Most of a squared norm that the bound of rounding may be in float64. Sums are to be right to 1e-10
+# also where units cancel each other, which makes an error a larger part of what is left.
+COARSE = 1e-11
 
 
 class CancelledError(ArithmeticError):

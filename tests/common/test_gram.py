@@ -86,7 +86,8 @@ def test_norms_in_float64(
     try:
         got = gram_squared_norms(a, g, constant=constant)
     except CancelledError:
-        assert bool((largest(a, g, constant) > 1e4 * wanted).any())
+        slack = (inputs + outputs + SUMMING) * torch.finfo(torch.float64).eps / 2
+        assert bool((slack * largest(a, g, constant) > 0.99 * COARSE * wanted).any())
     else:
         torch.testing.assert_close(got, wanted, rtol=2 * COARSE, atol=0)
 
