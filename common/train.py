@@ -24,7 +24,7 @@ from fedward.common.errors import ModelError
 from fedward.common.faces import EMOTIONS, SIDE
 
 BETAS = (0.9, 0.98)
-MOST_ROWS = 256  # of a private step at a time, which bounds its memory
+MOST_ROWS = 64  # of a private step at a time: bounds its memory, and fits the cache
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from fedward.common.cnn import CentredConv2d
 from fedward.common.faces import EMOTIONS, SIDE
 from fedward.common.models import MODELS, build
 from fedward.common.opacus_mode import BookKeepingModule, BookKeepingOptimizer
+from fedward.common.train import MOST_ROWS
 
 Variant = Literal[
     "plain", "plain-best", "opacus-hooks", "opacus-functorch", "opacus-ghost", "fedward"
@@ -114,14 +115,18 @@ def make_stepper(
         expected_batch_size=len(inputs),
     )
     criterion: Any = F.cross_entropy
+    most = MOST_ROWS if variant == "fedward" else len(inputs)  # as common/train.py goes about it
+    parts = list(zip(inputs.split(most), labels.split(most), strict=True))
     if isinstance(private.model, GradSampleModuleFastGradientClipping):
         private.model.max_grad_norm = clipping_norm
         criterion = DPLossFastGradientClipping(private.model, optimizer, nn.CrossEntropyLoss())
 
     def step() -> None:
-        optimizer.zero_grad()
-        criterion(private.model(inputs), labels).backward()
-        optimizer.step()
+        for number, (rows, of_rows) in enumerate(parts, 1):
+            optimizer.zero_grad()
+            criterion(private.model(rows), of_rows).backward()
+            optimizer.signal_skip_step(number < len(parts))
+            optimizer.step()
 
     return Stepper(private.model, step)
 

@@ -43,6 +43,19 @@ def test_a_step_changes_the_model(variant: Variant) -> None:
     assert any(moved)
 
 
+def test_a_step_in_parts_is_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs, labels = make_batch("signal-lstm", 7, torch.float64)
+    stepped = []
+    for most in (7, 3):  # one part; three, of unequal size
+        monkeypatch.setattr("fedward.sims.bench_variants.MOST_ROWS", most)
+        model = make_model("signal-lstm").double()
+        made = {"noise_multiplier": 0.0, "clipping_norm": 0.1}
+        stepper = make_stepper("fedward", model, inputs, labels, **made)
+        stepper.step()
+        stepped.append(torch.cat([g.flatten() for g in stepper.clipped_sums().values()]))
+    torch.testing.assert_close(*stepped, rtol=0, atol=1e-15)
+
+
 def test_models_and_batches_are_the_same_at_every_call() -> None:
     for name in ("lstm", "signal-lstm"):
         first, again = make_model(name).state_dict(), make_model(name).state_dict()
