@@ -20,6 +20,7 @@ ModelName = Literal[
     "thesis-cnn", "compact-cnn", "thesis-lstm", "lstm", "cnn-lstm", "scatter", "pretrained"
 ]
 TAKES_SMALL_FACES = frozenset({"thesis-cnn", "compact-cnn"})
+STARTS_FROM_DRAWINGS = frozenset({"compact-cnn", "cnn-lstm"})
 
 
 class Frozen(BaseModel):
@@ -61,6 +62,8 @@ class TrainingConfig(Frozen):
 
     Attributes:
         model: a name of the registry (common/models.py).
+        start: "random" weights, or for compact-cnn and cnn-lstm "drawings": the first modules as
+            they were taught on drawn faces (common/muscle_net.py), which costs no privacy.
         epochs: passes over the hospital's images per round (Poisson-sampled if private).
         batch_size: images per step; under privacy the expected number. 0 is the full batch, which
             is what a model on fixed features (scatter, pretrained) takes in any case.
@@ -77,6 +80,7 @@ class TrainingConfig(Frozen):
     """
 
     model: ModelName = "compact-cnn"
+    start: Literal["random", "drawings"] = "random"
     epochs: Count = 1
     batch_size: Annotated[int, Field(ge=0)] = 64
     optimizer: Literal["adamw", "sgd"] = "adamw"
@@ -89,6 +93,13 @@ class TrainingConfig(Frozen):
     calibrate: bool = False
     augment: bool = False
     low_resolution: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+    @model_validator(mode="after")
+    def _start_fits(self) -> Self:
+        if self.start == "drawings" and self.model not in STARTS_FROM_DRAWINGS:
+            fit = " and ".join(sorted(STARTS_FROM_DRAWINGS))
+            raise ValueError(f"only {fit} can start from drawings: set start to random")
+        return self
 
     @model_validator(mode="after")
     def _low_resolution_fits(self) -> Self:

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fedward.common.arrays import load_arrays, read_arrays
+from fedward.common.arrays import Arrays, load_arrays, read_arrays
 from fedward.common.cnn import layers_to_6x6
 from fedward.common.scattering import standardised
 
@@ -64,6 +64,12 @@ def shipped_net() -> MuscleNet:
     net = MuscleNet()
     load_arrays(net, read_arrays(WEIGHTS))
     return net.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def taught_convolutions() -> Arrays:
+    """The shipped network's arrays by the names that they have in compact-cnn too, and as far as
+    its first four modules in cnn-lstm."""
+    return {name: array for name, array in read_arrays(WEIGHTS).items() if name != "centre"}
 
 
 @lru_cache(maxsize=1)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from fedward.common.arrays import Arrays, load_arrays, to_arrays
 from fedward.common.augment import resized
+from fedward.common.config import TrainingConfig
 from fedward.common.faces import SIDE, FaceSet
 from fedward.common.metrics import cross_entropy, score
 from fedward.common.models import build, network_inputs, predict
@@ -60,6 +61,12 @@ class Examiner:
         return Evaluation(loss, test, probabilities)
 
 
-def initial_arrays(model: str, seed: int) -> Arrays:
-    """The untrained model that round 1 starts from."""
-    return to_arrays(build(model, seed=seed))
+def initial_arrays(training: TrainingConfig, seed: int) -> Arrays:
+    """The model that round 1 starts from: untrained, or taught on drawings as far as it goes."""
+    arrays = to_arrays(build(training.model, seed=seed))
+    if training.start == "drawings":
+        from fedward.common.muscle_net import taught_convolutions  # brings the scattering
+
+        taught = taught_convolutions()
+        arrays |= {name: taught[name] for name in arrays.keys() & taught.keys()}
+    return arrays

@@ -76,7 +76,7 @@ def conduct(
     """
     members = introduce(grid, study, around)
     state, rounds = directory.read_checkpoint() or (
-        ServerState(0, initial_arrays(study.training.model, study.seed)),
+        ServerState(0, initial_arrays(study.training, study.seed)),
         [],
     )
     directory.rewrite_metrics(rounds)

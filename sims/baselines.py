@@ -36,7 +36,7 @@ POOLED = "pooled"
 def train_alone(study: Study, site: Site) -> ServerState:
     """A whole study at one site."""
     member = Member(Hello(site.name, site.size, __version__), plan_noise(study, site.size))
-    state = ServerState(0, initial_arrays(study.training.model, study.seed))
+    state = ServerState(0, initial_arrays(study.training, study.seed))
     for number in range(1, study.rounds.count + 1):
         update = carry_out(order_for(study, state, member, number), site)
         state = advance(study, state, number, update.arrays)

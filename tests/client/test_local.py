@@ -45,7 +45,7 @@ def order(
 
 @pytest.mark.parametrize("noise", [None, 1.0])
 def test_a_network_is_trained_and_only_differences_leave(noise: float | None) -> None:
-    arrays = initial_arrays("lstm", 0)
+    arrays = initial_arrays(TrainingConfig(model="lstm"), 0)
     update = carry_out(order("lstm", arrays, noise=noise), site())
     assert set(update.arrays) == set(arrays)
     assert any(np.abs(array).max() > 0 for array in update.arrays.values())
@@ -55,7 +55,7 @@ def test_a_network_is_trained_and_only_differences_leave(noise: float | None) ->
 
 
 def test_hospitals_and_rounds_have_noise_of_their_own() -> None:
-    arrays = initial_arrays("scatter", 0)
+    arrays = initial_arrays(TrainingConfig(model="scatter"), 0)
     updates = [
         carry_out(order("scatter", arrays, noise=1.0, number=n, batch=0), site(name))
         for n, name in ((2, "hospital-1"), (3, "hospital-1"), (2, "hospital-2"))
@@ -66,7 +66,7 @@ def test_hospitals_and_rounds_have_noise_of_their_own() -> None:
 
 
 def test_the_statistics_round_moves_moments_alone() -> None:
-    arrays = initial_arrays("scatter", 0)
+    arrays = initial_arrays(TrainingConfig(model="scatter"), 0)
     update = carry_out(order("scatter", arrays, task="statistics", number=1, batch=0), site())
     assert np.abs(update.arrays["mean"]).max() > 0
     assert np.abs(update.arrays["mean"]).max() > 0
@@ -75,7 +75,7 @@ def test_the_statistics_round_moves_moments_alone() -> None:
 
 
 def test_gradient_rounds_leave_moments_alone_and_lower_the_loss() -> None:
-    arrays = initial_arrays("scatter", 0)
+    arrays = initial_arrays(TrainingConfig(model="scatter"), 0)
     first = carry_out(order("scatter", arrays, task="statistics", number=1, batch=0), site())
     arrays = {name: array + first.arrays[name] for name, array in arrays.items()}
     update = carry_out(order("scatter", arrays, batch=0, rate=5.0), site())

@@ -51,3 +51,9 @@ def test_only_models_that_take_small_faces_may_start_on_them() -> None:
     assert {name for name, spec in MODELS.items() if spec.any_side} == TAKES_SMALL_FACES
     with pytest.raises(ConfigError, match="lstm reads 48x48 faces only"):
         parse_study({"name": "x", "training": {"model": "lstm", "low_resolution": 0.5}})
+
+
+def test_only_models_with_taught_modules_may_start_from_drawings() -> None:
+    assert parse_study({"name": "x", "training": {"model": "cnn-lstm", "start": "drawings"}})
+    with pytest.raises(ConfigError, match="only cnn-lstm and compact-cnn can start from drawings"):
+        parse_study({"name": "x", "training": {"model": "thesis-cnn", "start": "drawings"}})

@@ -171,7 +171,7 @@ def order(epochs: int) -> Order:
     return Order(
         round=1,
         task="train",
-        arrays=initial_arrays("lstm", 0),
+        arrays=initial_arrays(TrainingConfig(model="lstm"), 0),
         training=TrainingConfig(model="lstm", epochs=epochs),
         learning_rate=0.01,
         resolution=48,
