@@ -5,7 +5,14 @@ from pathlib import Path
 
 import yaml
 
-from fedward.common.config import TAKES_SMALL_FACES, DataConfig, PrivacyConfig, Study, parse_study
+from fedward.common.config import (
+    STARTS_FROM_DRAWINGS,
+    TAKES_SMALL_FACES,
+    DataConfig,
+    PrivacyConfig,
+    Study,
+    parse_study,
+)
 from fedward.common.errors import ConfigError
 from fedward.sims.recipes import recipe
 
@@ -50,6 +57,8 @@ def customised(
             document[part][key] = value
     if model is not None and model not in TAKES_SMALL_FACES:
         document["training"]["low_resolution"] = 0.0
+    if model is not None and model not in STARTS_FROM_DRAWINGS:
+        document["training"]["start"] = "random"
     if seed is not None:
         document["seed"] = seed
     if baselines is not None:

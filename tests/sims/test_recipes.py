@@ -46,7 +46,7 @@ def test_overrides_reach_their_place() -> None:
     assert study.privacy.epsilon == 4.0
 
 
-@pytest.mark.parametrize("model", ["lstm", "scatter", "thesis-cnn"])
+@pytest.mark.parametrize("model", ["lstm", "scatter", "thesis-cnn", "cnn-lstm"])
 def test_another_model_fits_into_every_recipe(model: str) -> None:
     base = recipe("fer-compact")
     small = base.training.model_copy(update={"low_resolution": 0.4})
@@ -54,6 +54,7 @@ def test_another_model_fits_into_every_recipe(model: str) -> None:
     study = customised(base, data="x.csv", model=model)
     assert study.training.model == model
     assert (study.training.low_resolution > 0) == (model == "thesis-cnn")
+    assert study.training.start == ("drawings" if model == "cnn-lstm" else "random")
 
 
 def test_epsilon_zero_switches_privacy_off() -> None:
