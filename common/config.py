@@ -31,10 +31,11 @@ class Frozen(BaseModel):
 
 class DataConfig(Frozen):
     """Which faces: ``source`` is "synthetic" or a path; ``test_split`` is what scores models, where
-    "all" is PublicTest and PrivateTest together."""
+    "all" is PublicTest and PrivateTest together, and "validation" a fixed fifth of Training's
+    patients, which nobody trains on then (common/validation.py)."""
 
     source: str = "synthetic"
-    test_split: Literal["PublicTest", "PrivateTest", "all"] = "PublicTest"
+    test_split: Literal["PublicTest", "PrivateTest", "all", "validation"] = "PublicTest"
     synthetic_patients: Count = 800
     synthetic_images_per_patient: Count = 5
 
@@ -195,7 +196,9 @@ def _explain(item: dict[str, Any]) -> str:
     if item["type"] == "extra_forbidden":
         near = difflib.get_close_matches(path[-1], _known_keys(path[:-1]), n=1)
         return f"unknown key {'.'.join(path)!r}" + (f"; did you mean {near[0]!r}?" if near else "")
-    return f"{'.'.join(path) or 'study'}: {item['msg']} (got {item['input']!r})"
+    # A rule about several keys has all of them as its input: it names those that matter itself.
+    got = "" if isinstance(item["input"], dict) else f" (got {item['input']!r})"
+    return f"{'.'.join(path) or 'study'}: {item['msg']}{got}"
 
 
 def _known_keys(path: list[str]) -> list[str]:

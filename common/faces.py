@@ -14,6 +14,7 @@ from fedward.common.errors import DataError
 
 EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 SPLITS = ("Training", "PublicTest", "PrivateTest")
+VALIDATION = "Validation"  # a part of Training, see common/validation.py
 SIDE = 48
 
 
@@ -99,4 +100,5 @@ def split_name(split: str) -> str:
 
 
 def _parts(split: str) -> tuple[str, ...]:
-    return SPLITS[1:] if split == "all" else (split,)
+    """The splits that a study's ``test_split`` stands for."""
+    return {"all": SPLITS[1:], "validation": (VALIDATION,)}.get(split, (split,))

@@ -55,7 +55,7 @@ def main() -> None:
     type=click.Choice(["none", "pooled", "all"]),
     help="Also train on pooled data, and (all) each hospital alone.",
 )
-@click.option("--test-split", type=click.Choice(["PublicTest", "PrivateTest", "all"]))
+@click.option("--test-split", type=click.Choice(["PublicTest", "PrivateTest", "all", "validation"]))
 @click.option("--config", type=PATH, help="A study as YAML or JSON, instead of a recipe.")
 @click.option("--list", "list_recipes", is_flag=True, help="List the recipes and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Print result.json alone.")

@@ -20,6 +20,7 @@ from fedward.common.config import Study
 from fedward.common.errors import ConfigError
 from fedward.common.faces import FaceData, FaceSet, split_name
 from fedward.common.seeds import numpy_generator
+from fedward.common.validation import held_out
 from fedward.sims.cameras import camera_named, photograph
 from fedward.sims.partition import Hospital, deal
 from fedward.sims.sources import cache_folder, open_source
@@ -34,7 +35,7 @@ class Consortium:
 
     Attributes:
         study: what they take part in.
-        data: the curated source.
+        data: the curated source; Training without its validation part where that is the test.
         test: the test faces in use, as published.
         hospitals: who has which rows of ``data.training`` and ``test``.
     """
@@ -111,6 +112,8 @@ def consortium(study: Study) -> Consortium:
 def _consortium(document: str) -> Consortium:
     study = Study.model_validate_json(document)
     data = open_source(study.data, study.seed)
+    if study.data.test_split == "validation":
+        data = held_out(data)
     test = data.test(study.data.test_split)
     hospitals = deal(data.training, test, study.hospitals, seed=study.seed)
     by_size = tuple(sorted(hospitals, key=lambda h: (-h.declared, h.name)))
