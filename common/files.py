@@ -45,6 +45,12 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def write_bytes(path: Path, content: bytes, *, cure: str = RESUME) -> None:
+    """Write any file whole. Raises RunError as ``writing`` does."""
+    with writing(path, cure=cure) as temporary:
+        temporary.write_bytes(content)
+
+
 def sync(path: Path) -> None:
     """Wait until a file is on the disk. Raises OSError when it cannot be."""
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""The runs behind the table of accuracies: `fedward simulate`, each in a process of its own.
+"""The runs behind a table of accuracies or a search: `fedward simulate`, each its own process.
 
 What is finished is not run again, what was interrupted is resumed, and nothing is taken for what it
 is not: a run of another study in the same folder is refused.
@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +16,29 @@ from types import FrameType
 
 from fedward.common.config import DataConfig, Study
 from fedward.common.errors import ConfigError, RunError, StoppedError
-from fedward.common.result import TestPart
+from fedward.common.result import Result, TestPart
 from fedward.server.run_directory import RunDirectory
 from fedward.sims.folders import is_finished, study_to_resume
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 NAMED = 3  # so many differences between two studies are told
+AGAIN = "free some space, then give the same command again"
+Tell = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A run to be made.
+
+    Attributes:
+        what: for people, such as "fer-private-8, seed 0".
+        study: what to run.
+        folder: its run directory, finished, begun or new.
+    """
+
+    what: str
+    study: Study
+    folder: Path
 
 
 @dataclass(frozen=True)
@@ -61,6 +78,32 @@ def stop_requests() -> Iterator[StopRequests]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def run_all(runs: Sequence[Planned], *, tell: Tell, quiet: bool) -> None:
+    """Make every run that is not finished yet, one after the other.
+
+    Args:
+        runs: what to run.
+        tell: hears which run begins, its number and how many there are.
+        quiet: runs show no progress of their own.
+
+    Raises:
+        RunError: when a run fails, or a folder holds one of another study.
+        StoppedError: when the user asked to stop. What is finished stays, in both cases.
+    """
+    done = [done_already(run.study, run.folder) for run in runs]
+    with stop_requests() as requests:
+        for number, run in enumerate(runs):
+            what = f"{run.what}, finished before" if done[number] else run.what
+            tell(what, number, len(runs))
+            if not done[number]:
+                finish(run.study, run.folder, requests, quiet=quiet)
+
+
+def from_anywhere(source: str) -> str:
+    """A study's source by a path that holds in every folder: a run may be resumed from another."""
+    return source if source == DataConfig().source else str(Path(source).absolute())
 
 
 def done_already(study: Study, folder: Path) -> bool:
@@ -127,10 +170,16 @@ def await_process(process: subprocess.Popen[bytes], requests: StopRequests) -> i
 
 def read_measured(study: Study, folder: Path) -> Measured:
     """The scores of a finished run. Raises RunError when they cannot be read."""
+    result, test = read_scored(folder)
+    return Measured(study, test, result.seconds.total)
+
+
+def read_scored(folder: Path) -> tuple[Result, TestPart]:
+    """A finished run's result and its scores. Raises RunError when they cannot be read."""
     result = RunDirectory(folder).read_result()
     if result is None or result.test is None:
         raise RunError(f"{folder}/result.json has no scores: remove {folder} to run it again")
-    return Measured(study, result.test, result.seconds.total)
+    return result, result.test
 
 
 def _refused(folder: Path, why: str) -> RunError:

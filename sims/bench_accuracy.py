@@ -4,12 +4,19 @@ A row is a recipe; its numbers are those of `fedward simulate` with every seed, 
 directories OUT/<recipe>-<seed>, which stay.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from fedward.common.config import DataConfig, Study
-from fedward.common.files import writing
-from fedward.sims.accuracy_runs import done_already, finish, read_measured, stop_requests
+from fedward.common.config import Study
+from fedward.common.files import write_bytes
+from fedward.sims.accuracy_runs import (
+    AGAIN,
+    Planned,
+    Tell,
+    from_anywhere,
+    read_measured,
+    run_all,
+)
 from fedward.sims.accuracy_table import AccuracyTable, epsilon_of, table_of
 from fedward.sims.recipes import recipe
 from fedward.sims.studies import customised
@@ -29,9 +36,6 @@ TABLE = (  # the recipes of the published table, in its order
     "fer-private-1",
 )
 
-Tell = Callable[[str, int, int], None]
-AGAIN = "free some space, then give the same command again"
-
 
 def planned(names: Sequence[str], *, data: str, seeds: Sequence[int], split: str) -> list[Study]:
     """The studies of these recipes with every seed, on one data set.
@@ -39,10 +43,8 @@ def planned(names: Sequence[str], *, data: str, seeds: Sequence[int], split: str
     Raises:
         ConfigError: an unknown recipe, or one that does not go with the data.
     """
-    if data != DataConfig().source:
-        data = str(Path(data).absolute())  # a run may be resumed from another folder
     return [
-        customised(recipe(name), data=data, seed=seed, test_split=split)
+        customised(recipe(name), data=from_anywhere(data), seed=seed, test_split=split)
         for name in dict.fromkeys(names)
         for seed in seeds
     ]
@@ -65,16 +67,12 @@ def bench_accuracy(
     """
     for study in studies:  # what would spoil the table is said before hours are spent
         epsilon_of(study)
-    folders = [out / f"{study.name}-{study.seed}" for study in studies]
-    runs = list(zip(studies, folders, strict=True))
-    done = [done_already(study, folder) for study, folder in runs]
-    with stop_requests() as requests:
-        for number, (study, folder) in enumerate(runs):
-            what = f"{study.name}, seed {study.seed}"
-            tell(f"{what}, finished before" if done[number] else what, number, len(runs))
-            if not done[number]:
-                finish(study, folder, requests, quiet=quiet)
-    table = table_of([read_measured(study, folder) for study, folder in runs])
+    runs = [
+        Planned(f"{study.name}, seed {study.seed}", study, out / f"{study.name}-{study.seed}")
+        for study in studies
+    ]
+    run_all(runs, tell=tell, quiet=quiet)
+    table = table_of([read_measured(run.study, run.folder) for run in runs])
     _write(table, studies, out)
     return table
 
@@ -90,5 +88,4 @@ def _write(table: AccuracyTable, studies: Sequence[Study], out: Path) -> None:
         "png": png(accuracy_figure(table, test_name(studies[0]))),
     }
     for ending, content in contents.items():
-        with writing(out / f"accuracy.{ending}", cure=AGAIN) as temporary:
-            temporary.write_bytes(content)
+        write_bytes(out / f"accuracy.{ending}", content, cure=AGAIN)

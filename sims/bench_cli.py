@@ -14,7 +14,7 @@ def bench() -> None:
     """Measure what private training costs: time and memory, or accuracy."""
 
 
-def _whole_numbers(ctx: click.Context, option: click.Parameter, text: str) -> tuple[int, ...]:
+def whole_numbers(ctx: click.Context, option: click.Parameter, text: str) -> tuple[int, ...]:
     """Different whole numbers with commas between."""
     words = [word.strip() for word in text.split(",")]
     if not all(word.isdecimal() for word in words) or len(set(map(int, words))) < len(words):
@@ -31,7 +31,7 @@ def bench_step(quick: bool, out: Path, as_json: bool) -> None:
     from fedward.common.files import write_text
     from fedward.sims import bench_step as measure
 
-    text = (figures := measure.bench_step(quick=quick, tell=_tell)).model_dump_json(indent=2)
+    text = (figures := measure.bench_step(quick=quick, tell=tell)).model_dump_json(indent=2)
     write_text(out, text + "\n")
     if as_json:
         click.echo(text)
@@ -47,7 +47,7 @@ def bench_step(quick: bool, out: Path, as_json: bool) -> None:
 @bench.command("accuracy")
 @click.option("--data", required=True, help="FER-2013: fer2013.csv(.gz), a folder or a zip.")
 @click.option("--out", type=PATH, required=True, help="Folder for the table and for every run.")
-@click.option("--seeds", default="0,1,2", show_default=True, callback=_whole_numbers)
+@click.option("--seeds", default="0,1,2", show_default=True, callback=whole_numbers)
 @click.option("--recipe", "recipes", multiple=True, help="Only this row; may be repeated.")
 @click.option(
     "--split",
@@ -74,7 +74,7 @@ def bench_accuracy(
     names = recipes or measure.TABLE
     studies = measure.planned(names, data=data, seeds=seeds, split=split)
     try:
-        measure.bench_accuracy(studies, out, tell=_tell_nothing if quiet else _tell, quiet=quiet)
+        measure.bench_accuracy(studies, out, tell=tell_nothing if quiet else tell, quiet=quiet)
     except StoppedError:
         click.echo("the same command goes on where it stops here", err=True)
         raise
@@ -84,9 +84,10 @@ def bench_accuracy(
         click.echo(f"\nsaved: {out}/accuracy.json, accuracy.md, accuracy.png")
 
 
-def _tell(what: str, number: int, cases: int) -> None:
+def tell(what: str, number: int, cases: int) -> None:
+    """One line of progress: what begins, its number from 0, and how many there are."""
     click.echo(f"[{number + 1}/{cases}] {what}", err=True)
 
 
-def _tell_nothing(what: str, number: int, cases: int) -> None:
+def tell_nothing(what: str, number: int, cases: int) -> None:
     """For --quiet."""

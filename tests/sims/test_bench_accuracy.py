@@ -5,21 +5,16 @@ import signal
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 import pytest
 from click.testing import CliRunner
-from numpy.typing import NDArray
 from PIL import Image
 
-from fedward import __version__
 from fedward.common.config import Study, parse_study
 from fedward.common.errors import ConfigError, RunError, StoppedError
 from fedward.common.metrics import score
 from fedward.common.result import Result
-from fedward.server.run_directory import RunDirectory, write_json
 from fedward.sims import accuracy_runs
 from fedward.sims.accuracy_runs import (
     Measured,
@@ -35,10 +30,10 @@ from fedward.sims.cli import main
 from fedward.sims.recipes import RECIPES, recipe
 
 sys.path.insert(0, str(Path(__file__).parent))
-from conftest import TINY, made_result
+from conftest import TINY
+from fake_runs import FakeSimulate, answers, write_result
 
 ACCURACIES = {0: 0.5, 1: 0.6, 2: 0.55}
-Arguments = Sequence[str]
 
 
 def study(seed: int = 0, name: str = "tiny", rounds: int = 4) -> Study:
@@ -48,47 +43,12 @@ def study(seed: int = 0, name: str = "tiny", rounds: int = 4) -> Study:
 
 def write_run(made: Study, folder: Path, *, status: str = "completed") -> None:
     """What a run of 20 test faces leaves, with the accuracy of its seed."""
-    right = round(20 * ACCURACIES[made.seed])
-    test = score("PublicTest", *_answers(right)) if status == "completed" else None
-    result = made_result(status, seed=made.seed, test=test, total=100.0 + made.seed)
-    directory = RunDirectory(folder)
-    directory.write_result(result)
-    config = {"fedward_version": __version__, "study": made.model_dump(mode="json")}
-    write_json(directory.config, config)
-
-
-def _answers(right: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    labels = np.arange(20) % 7
-    return labels, np.where(np.arange(20) < right, labels, (labels + 1) % 7)
-
-
-class FakeSimulate:
-    """Stands in for `fedward simulate`: notes what it is asked for, and leaves a finished run."""
-
-    def __init__(self) -> None:
-        self.asked: list[list[str]] = []
-        self.code = 0
-        self.before: Callable[[StopRequests], None] = lambda requests: None
-
-    def __call__(self, arguments: Arguments, requests: StopRequests) -> int:
-        self.before(requests)
-        named = dict(zip(arguments[::2], arguments[1::2], strict=False))
-        self.asked.append([key for key in arguments if key.startswith("--")])
-        if self.code:
-            return self.code
-        if "--resume" in named:
-            folder = Path(named["--resume"])
-            made = accuracy_runs.study_to_resume(folder)
-        else:
-            folder = Path(named["--out"])
-            made = Study.model_validate_json(Path(named["--config"]).read_bytes())
-        write_run(made, folder)
-        return 0
+    write_result(made, folder, accuracy=ACCURACIES[made.seed], status=status)
 
 
 @pytest.fixture
 def simulate(monkeypatch: pytest.MonkeyPatch) -> FakeSimulate:
-    fake = FakeSimulate()
+    fake = FakeSimulate(write_run)
     monkeypatch.setattr(accuracy_runs, "simulate_in_process", fake)
     return fake
 
@@ -283,7 +243,7 @@ def test_measured_runs_make_the_picture_of_private_rows_alone(tmp_path: Path) ->
     from fedward.sims.accuracy_plot import accuracy_figure
 
     made = recipe("fer-private-1")
-    test = score("PublicTest", *_answers(9))
+    test = score("PublicTest", *answers(9))
     both = [Measured(made, test, 1.0), Measured(recipe("fer-private-8"), test, 1.0)]
     figure = accuracy_figure(table_of(both), "PublicTest")
     (axes,) = figure.axes
