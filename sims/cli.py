@@ -15,6 +15,7 @@ import click
 from fedward import __version__
 from fedward.common.errors import ConfigError, FedwardError, StoppedError
 from fedward.sims.bench_cli import bench
+from fedward.sims.search_cli import search
 
 BEGAN = time.monotonic()
 PATH = click.Path(path_type=Path)
@@ -175,6 +176,7 @@ def data_check(path: Path, sheet: Path, as_json: bool) -> None:
 
 
 main.add_command(bench)
+main.add_command(search)
 
 
 @main.command()
