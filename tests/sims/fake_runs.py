@@ -1,5 +1,6 @@
 """Runs that nobody made: what `fedward simulate` leaves, written in no time."""
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -9,13 +10,15 @@ from numpy.typing import NDArray
 from fedward import __version__
 from fedward.common.config import Study
 from fedward.common.metrics import score
-from fedward.common.result import HospitalPart, Result, RoundPart
+from fedward.common.result import HospitalPart, RoundPart
 from fedward.server.run_directory import RunDirectory, write_json
 from fedward.sims import accuracy_runs
 from fedward.sims.accuracy_runs import StopRequests
 
+sys.path.insert(0, str(Path(__file__).parent))
+from conftest import made_result
+
 FACES = 20
-SECONDS = dict.fromkeys(("data", "train", "aggregate", "evaluate", "engine", "startup"), 0.0)
 
 
 def answers(right: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -37,23 +40,10 @@ def write_result(
 ) -> None:
     """What a run of 20 test faces leaves."""
     test = score(split, *answers(round(FACES * accuracy))) if status == "completed" else None
-    data = dict.fromkeys(("training", "duplicates_removed", "conflicting_labels"), 0)
-    result = Result.model_validate(
-        {
-            "fedward_version": __version__,
-            "status": status,
-            "seed": made.seed,
-            "recipe": {},
-            "data": {"source": "synthetic", "sha256": sha256, "test": FACES, **data},
-            "hospitals": list(hospitals),
-            "skew": {"hellinger_mean": 0, "hellinger_max": 0, "size_gini": 0},
-            "privacy": None,
-            "rounds": list(rounds),
-            "test": test,
-            "baselines": {},
-            "seconds": {"total": 100.0 + made.seed, **SECONDS},
-        }
-    )
+    result = made_result(status, seed=made.seed, test=test, total=100.0 + made.seed)
+    data = result.data.model_copy(update={"sha256": sha256, "test": FACES})
+    parts = {"hospitals": list(hospitals), "rounds": list(rounds), "data": data}
+    result = result.model_copy(update=parts)
     directory = RunDirectory(folder)
     directory.write_result(result)
     config = {"fedward_version": __version__, "study": made.model_dump(mode="json")}
