@@ -38,7 +38,7 @@ def load_arrays(model: "nn.Module", arrays: Arrays) -> None:
     import torch  # see above
 
     tensors = _tensors(model)
-    if problem := _mismatch(
+    if problem := mismatch(
         {name: array.shape for name, array in arrays.items()},
         {name: tuple(tensor.shape) for name, tensor in tensors.items()},
     ):
@@ -55,7 +55,7 @@ def check_like(arrays: Arrays, reference: Arrays) -> None:
         UpdateError: naming the first array that is missing, unknown, or of a wrong shape or dtype,
             or that holds NaN or infinity.
     """
-    if problem := _mismatch(
+    if problem := mismatch(
         {name: array.shape for name, array in arrays.items()},
         {name: array.shape for name, array in reference.items()},
     ):
@@ -104,13 +104,15 @@ def _tensors(model: "nn.Module") -> "dict[str, Tensor]":
     return dict(model.named_parameters()) | dict(model.named_buffers())
 
 
-def _mismatch(
+def mismatch(
     shapes: dict[str, tuple[int, ...]], expected: dict[str, tuple[int, ...]]
 ) -> str | None:
     """What is wrong with the names or shapes, in words; None if nothing is."""
+    unknown = sorted(shapes.keys() - expected.keys())
     if missing := sorted(expected.keys() - shapes.keys()):
-        return f"array {missing[0]!r} is missing ({len(missing)} in all)"
-    if unknown := sorted(shapes.keys() - expected.keys()):
+        instead = f", and {unknown[0]!r} is there instead" if unknown else ""
+        return f"array {missing[0]!r} is missing ({len(missing)} in all){instead}"
+    if unknown:
         return f"array {unknown[0]!r} is unknown ({len(unknown)} in all)"
     for name, shape in shapes.items():
         if shape != expected[name]:

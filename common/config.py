@@ -17,7 +17,7 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 ModelName = Literal[
-    "thesis-cnn", "compact-cnn", "thesis-lstm", "lstm", "cnn-lstm", "scatter", "pretrained"
+    "thesis-cnn", "compact-cnn", "thesis-lstm", "lstm", "cnn-lstm", "scatter", "pretrained", "vgg16"
 ]
 TAKES_SMALL_FACES = frozenset({"thesis-cnn", "compact-cnn"})
 STARTS_FROM_DRAWINGS = frozenset({"compact-cnn", "cnn-lstm"})
@@ -67,7 +67,7 @@ class TrainingConfig(Frozen):
             they were taught on drawn faces (common/muscle_net.py), which costs no privacy.
         epochs: passes over the hospital's images per round (Poisson-sampled if private).
         batch_size: images per step; under privacy the expected number. 0 is the full batch, which
-            is what a model on fixed features (scatter, pretrained) takes in any case.
+            is what a model on fixed features (scatter, pretrained, vgg16) takes in any case.
         optimizer: "adamw" or "sgd" (with ``momentum``); its state is fresh every round.
         learning_rate: at the peak of the schedule.
         schedule: "constant" or "cosine", over all rounds and constant within one.

@@ -30,7 +30,8 @@ class LinearHead(nn.Module):
 
     All of its state travels: the buffer ``mean`` of the features, which may carry noise, and the
     parameters ``weight`` (7, d) and ``bias`` (7,). It starts at zero, so that the first round's
-    change of the mean is what the hospitals measured. No spread is measured: features come with
+    change of the mean is what the hospitals measured. The features' mark, if any, is one more
+    buffer, always zero. No spread is measured: features come with
     public gains, and dividing by a noisy spread costs accuracy.
 
     Args:
@@ -43,6 +44,8 @@ class LinearHead(nn.Module):
         super().__init__()
         self.kind = kind
         self.register_buffer("mean", torch.zeros(kind.count))
+        if kind.mark:
+            self.register_buffer(kind.mark, torch.zeros(1))
         self.weight = nn.Parameter(torch.zeros(CLASSES, kind.count))
         self.bias = nn.Parameter(torch.zeros(CLASSES))
 

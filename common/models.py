@@ -55,6 +55,12 @@ def _drawn() -> FeatureKind:
     return drawn()
 
 
+def _vgg16() -> FeatureKind:
+    from fedward.common.vgg_features import vgg16
+
+    return vgg16()
+
+
 def _head_on(features: Callable[[], FeatureKind]) -> Callable[[], nn.Module]:
     def make() -> nn.Module:
         from fedward.common.linear import LinearHead
@@ -75,6 +81,7 @@ MODELS: Mapping[str, ModelSpec] = MappingProxyType(
         "pretrained": ModelSpec(
             "scattering and a network taught on drawings, linear head", _head_on(_drawn), _drawn
         ),
+        "vgg16": ModelSpec("ImageNet's VGG16, frozen, linear head", _head_on(_vgg16), _vgg16),
     }
 )
 

@@ -20,9 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from fedward.common.errors import DataError
 from fedward.common.faces import SIDE
-from fedward.common.features import FeatureKind
+from fedward.common.features import FeatureKind, check_images
 
 VERSION = "scattering-2"  # raise it whenever a feature changes
 # About 1.3 times the median norm over drawn faces (sims/synthetic.py), so public.
@@ -73,11 +72,7 @@ def extract(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     Raises:
         DataError: the images have another shape or type.
     """
-    if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != (SIDE, SIDE):
-        raise DataError(
-            f"scattering features need uint8 images (n, {SIDE}, {SIDE}), "
-            f"not {images.dtype} {images.shape}; resize and convert them first"
-        )
+    check_images(images)
     features = np.empty((len(images), FEATURES), np.float32)
     with torch.inference_mode():
         for start in range(0, len(images), CHUNK):

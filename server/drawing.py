@@ -1,8 +1,8 @@
 """How the figures of a run look: colours, canvas, labels, and form as PNG. Not what they show.
 
-The colours are those of Okabe and Ito (2008, "Color Universal Design"), green and purple darkened
-to be legible as text; amounts are shades of the blue, from light to dark. Colour-blind readers
-tell them apart, and so does a grey print.
+The colours are those of Okabe and Ito (2008, "Color Universal Design"), green, purple and orange
+darkened to be legible as text; amounts are shades of the blue, from light to dark. Colour-blind
+readers tell them apart, and so does a grey print.
 """
 
 import io
@@ -17,6 +17,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#007A5A", "#A6568B"
+ORANGE = "#9C6B00"
 INK, GREY, PALE, SKY = "#22282d", "#5c6670", "#e3e6e8", "#8fc3e0"
 SHADES = LinearSegmentedColormap.from_list("shades", ["#f7fafc", "#a9cfe6", BLUE, "#06324f"])
 DASHES = (0, (4, 3))

@@ -47,6 +47,10 @@ class Examiner:
         self._inputs = network_inputs(model, faces.images, cache=cache)
         self._model = build(model, seed=0)
 
+    def check(self, arrays: Arrays) -> None:
+        """Raises ModelError when the arrays do not fit the model."""
+        load_arrays(self._model, arrays)
+
     def score(self, arrays: Arrays, side: int = SIDE) -> Evaluation:
         """Score a model, at the resolution that it is trained on so far.
 

@@ -73,12 +73,14 @@ def conduct(
     Raises:
         RunError: when hospitals are missing, a round misses its quorum, the disk is full, or
             somebody stopped the run. What was finished is on disk.
+        ModelError: when the checkpoint is of a model that reads other features.
     """
     members = introduce(grid, study, around)
     state, rounds = directory.read_checkpoint() or (
         ServerState(0, initial_arrays(study.training, study.seed)),
         [],
     )
+    examiner.check(state.arrays)
     directory.rewrite_metrics(rounds)
     chronicle.began({m.hello.name: m for m in members.values()}, rounds)
     strategy = FedAvg(study, members, state, around.clock)

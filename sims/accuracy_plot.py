@@ -20,6 +20,7 @@ from fedward.server.drawing import (
     GREEN,
     GREY,
     INK,
+    ORANGE,
     PALE,
     PURPLE,
     SKY,
@@ -36,6 +37,7 @@ LOOKS: dict[ModelName, tuple[str, str]] = {
     "lstm": (VERMILION, "s"),
     "compact-cnn": (GREEN, "D"),
     "cnn-lstm": (PURPLE, "^"),
+    "vgg16": (ORANGE, "p"),
     "thesis-cnn": (INK, "v"),
     "thesis-lstm": (GREY, "P"),
 }

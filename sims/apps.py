@@ -31,6 +31,7 @@ from fedward.sims.sites import (
     study_of,
 )
 from fedward.sims.sources import cache_folder
+from fedward.sims.studies import check_weights
 from fedward.sims.template import HOSPITAL_LOG_VARIABLE, template
 
 __all__ = ["client_app", "server_app"]  # where Flower looks for them
@@ -89,6 +90,7 @@ def main(grid: Grid, context: Context) -> None:
         os.environ[engine.WORKERS_VARIABLE] = str(workers)
     out = str(context.run_config.get("out", ""))
     folder = Path(resume or out or default_folder(study.name))
+    check_weights(study)
     if not resume:
         claim_new(folder)
     os.environ.setdefault(HOSPITAL_LOG_VARIABLE, str((folder / "hospitals.log").absolute()))

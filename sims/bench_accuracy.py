@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fedward.common.config import Study
 from fedward.common.files import write_bytes
+from fedward.common.vgg_weights import MISSING, named_file
 from fedward.sims.accuracy_runs import (
     AGAIN,
     Planned,
@@ -19,12 +20,13 @@ from fedward.sims.accuracy_runs import (
 )
 from fedward.sims.accuracy_table import AccuracyTable, epsilon_of, table_of
 from fedward.sims.recipes import recipe
-from fedward.sims.studies import customised
+from fedward.sims.studies import check_weights, customised
 
 TABLE = (  # the recipes of the published table, in its order
     "fer-pooled",
     "fer-pooled-cnn-lstm",
     "fer-pooled-lstm",
+    "fer-pooled-vgg16",
     "fer-pooled-8",
     "fer-pooled-3",
     "fer-pooled-1",
@@ -35,6 +37,17 @@ TABLE = (  # the recipes of the published table, in its order
     "fer-private-3",
     "fer-private-1",
 )
+OPTIONAL = "fer-pooled-vgg16"
+
+
+def rows_here() -> tuple[tuple[str, ...], str | None]:
+    """The rows of TABLE that this machine has everything for, and which one is left out, why, and
+    what to do about it; None where all are there. A file of weights that is named and cannot be
+    used is no reason to leave a row out: it is refused before anything runs."""
+    if named_file() is not None:
+        return TABLE, None
+    names = tuple(name for name in TABLE if name != OPTIONAL)
+    return names, f"row {OPTIONAL} is left out: {MISSING}"
 
 
 def planned(names: Sequence[str], *, data: str, seeds: Sequence[int], split: str) -> list[Study]:
@@ -62,11 +75,13 @@ def bench_accuracy(
         quiet: runs show no progress of their own.
 
     Raises:
+        ConfigError, ModelError: when a model's weights are not there. Nothing has run then.
         RunError: when a run fails, or the folder holds one of another study.
         StoppedError: when the user asked to stop. What is finished stays, in both cases.
     """
     for study in studies:  # what would spoil the table is said before hours are spent
         epsilon_of(study)
+        check_weights(study)
     runs = [
         Planned(f"{study.name}, seed {study.seed}", study, out / f"{study.name}-{study.seed}")
         for study in studies

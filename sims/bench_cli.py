@@ -71,7 +71,9 @@ def bench_accuracy(
     from fedward.sims import bench_accuracy as measure
 
     quiet = quiet or as_json
-    names = recipes or measure.TABLE
+    names, left_out = (recipes, None) if recipes else measure.rows_here()
+    if left_out:
+        click.echo(left_out, err=True)
     studies = measure.planned(names, data=data, seeds=seeds, split=split)
     try:
         measure.bench_accuracy(studies, out, tell=tell_nothing if quiet else tell, quiet=quiet)

@@ -42,6 +42,11 @@ FIXED_FEATURES = (
     "What the model reads of a face is computed by fixed functions, the same for everybody; "
     "drawings of faces went into them, and no patient's data."
 )
+IMAGENET_FEATURES = (
+    "What the model reads of a face is computed by VGG16's convolutions with weights from a local "
+    "file, the same for everybody; photographs of ImageNet went into them. That no patient's data "
+    "did is taken as given: a file that was tuned on patients would be outside epsilon."
+)
 NOTHING_SPENT = TotalSeconds.model_validate(dict.fromkeys(TotalSeconds.model_fields, 0.0))
 Status = Literal["running", "completed", "failed", "interrupted"]
 
@@ -241,6 +246,13 @@ def asked(part: RoundPart) -> set[str]:
     return set(part.participants) | {refusal.hospital for refusal in part.refused}
 
 
+def _origin_of_features(model: str) -> list[str]:
+    """What went into a model's fixed features; nothing for a model that has none."""
+    if not reads_features(model):
+        return []
+    return [IMAGENET_FEATURES if model == "vgg16" else FIXED_FEATURES]
+
+
 def describe_mechanism(study: Study, member: Member | None) -> Mechanism:
     """What a data-protection officer needs to know beside the numbers."""
     privacy = study.privacy
@@ -260,7 +272,7 @@ def describe_mechanism(study: Study, member: Member | None) -> Mechanism:
             "not fit for a release"
         ),
         assumptions=[
-            *([FIXED_FEATURES] if reads_features(study.training.model) else []),
+            *_origin_of_features(study.training.model),
             "Neighbouring data sets differ by adding or removing one image; pixel-identical "
             "images are kept once.",
             "Every hospital adds its own full noise and trusts nobody else with its updates.",

@@ -85,7 +85,7 @@ def simulate(
     from fedward.sims.progress import progress
     from fedward.sims.recipes import recipe as recipe_named
     from fedward.sims.simulate import simulate as run
-    from fedward.sims.studies import customised, read_study
+    from fedward.sims.studies import check_weights, customised, read_study
 
     if list_recipes:
         _print_recipes(as_json)
@@ -112,6 +112,8 @@ def simulate(
             test_split=test_split,
         )
         folder = out or default_folder(study.name)
+    check_weights(study)
+    if resume is None:
         claim_new(folder)
 
     try:

@@ -173,6 +173,17 @@ def fer_pooled_cnn_lstm() -> Study:
     return _pooled_network("fer-pooled-cnn-lstm", "cnn-lstm", 40)
 
 
+def fer_pooled_vgg16() -> Study:
+    """As fer-pooled, a linear head on ImageNet's VGG16, frozen; FEDWARD_VGG16 names its weights."""
+    return Study(
+        name="fer-pooled-vgg16",
+        hospitals=ONE_HOSPITAL,
+        training=TrainingConfig(model="vgg16", batch_size=0, learning_rate=20.0),
+        # The first round computes the features of all images, on one core.
+        rounds=RoundsConfig(count=60, server_momentum=0.9, average_from=0.8, timeout_s=4 * 3600.0),
+    )
+
+
 def fer_pooled_8() -> Study:
     """One hospital with all of FER-2013, epsilon 8, features taught on drawings."""
     return _private("fer-pooled-8", ONE_HOSPITAL, 8.0, 60, 80.0)
@@ -210,6 +221,7 @@ RECIPES: Mapping[str, Callable[[], Study]] = {
     "fer-pooled": fer_pooled,
     "fer-pooled-lstm": fer_pooled_lstm,
     "fer-pooled-cnn-lstm": fer_pooled_cnn_lstm,
+    "fer-pooled-vgg16": fer_pooled_vgg16,
     "fer-pooled-8": fer_pooled_8,
     "fer-pooled-3": fer_pooled_3,
     "fer-pooled-1": fer_pooled_1,

@@ -14,6 +14,7 @@ from fedward.common.config import (
     parse_study,
 )
 from fedward.common.errors import ConfigError
+from fedward.common.vgg_weights import read_weights, weights_file
 from fedward.sims.recipes import recipe
 
 
@@ -80,6 +81,13 @@ def check_study(study: Study) -> Study:
             "a folder with train/ and test/, or a zip of one)"
         )
     return study
+
+
+def check_weights(study: Study) -> None:
+    """Raises ConfigError or ModelError, with the cure, when the study's model needs weights of the
+    user's that this machine has not."""
+    if study.training.model == "vgg16":
+        read_weights(weights_file())
 
 
 def study_from_run_config(run_config: Mapping[str, bool | float | int | str]) -> Study:

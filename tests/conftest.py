@@ -19,6 +19,8 @@ os.environ.update(
     RAY_USAGE_STATS_ENABLED="0",
 )
 
+os.environ.pop("FEDWARD_VGG16", None)  # tests make weights of their own
+
 # A background job of a shell ignores Ctrl-C and hands that on; tests of Ctrl-C need it heard.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -35,3 +37,28 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no real data: set FEDWARD_DATA to a folder that holds fer2013/")
     return folder
+
+
+@pytest.fixture(scope="session")
+def vgg16_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights of VGG16's shapes, which keep the spread of what they read."""
+    import numpy as np
+
+    from fedward.common.arrays import save_arrays
+    from fedward.common.vgg_weights import SHAPES
+
+    rng = np.random.default_rng(16)
+    arrays = {}
+    for name, shape in SHAPES.items():
+        spread = np.sqrt(2 / np.prod(shape[1:])) if len(shape) > 1 else 0.1
+        arrays[name] = np.float32(spread) * rng.standard_normal(shape, np.float32)
+    path = tmp_path_factory.mktemp("weights") / "vgg16.safetensors"
+    save_arrays(path, arrays)
+    return path
+
+
+@pytest.fixture
+def vgg16_weights(vgg16_file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """FEDWARD_VGG16 names the random weights."""
+    monkeypatch.setenv("FEDWARD_VGG16", str(vgg16_file))
+    return vgg16_file

@@ -15,7 +15,7 @@ def faces(count: int, seed: int = 0) -> np.ndarray:
 
 
 def test_the_registry_has_these_models():
-    assert tuple(MODELS) == (*NETWORKS, "scatter", "pretrained")
+    assert tuple(MODELS) == (*NETWORKS, "scatter", "pretrained", "vgg16")
 
 
 def test_an_unknown_model_is_refused_with_the_known_names():
@@ -97,7 +97,8 @@ def test_no_faces_give_no_predictions():
     assert predict("lstm", build("lstm", seed=0), inputs).shape == (0, 7)
 
 
-@pytest.mark.parametrize("name", ["scatter", "pretrained"])
+@pytest.mark.usefixtures("vgg16_weights")
+@pytest.mark.parametrize("name", ["scatter", "pretrained", "vgg16"])
 def test_models_on_features_mind_no_mirror(name, tmp_path):
     shown = faces(3)
     features = network_inputs(name, shown, cache=tmp_path)
@@ -111,4 +112,8 @@ def test_models_on_features_mind_no_mirror(name, tmp_path):
     answers = predict(name, model, features)
     assert answers.shape == (3, 7)
     np.testing.assert_allclose(answers.sum(1), 1, rtol=1e-5)
-    assert set(to_arrays(model)) == {"mean", "weight", "bias"}
+    features_of = MODELS[name].features
+    assert features_of is not None
+    mark = {features_of().mark} - {None}
+    assert bool(mark) == (name == "vgg16")
+    assert set(to_arrays(model)) == {"mean", "weight", "bias"} | mark

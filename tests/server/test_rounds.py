@@ -11,7 +11,7 @@ from flwr.app import Array, ArrayRecord, Context, Message
 from fedward.client.app import client_app
 from fedward.client.site import Site
 from fedward.common.config import HospitalsConfig, RoundsConfig, Study, TrainingConfig
-from fedward.common.errors import RunError
+from fedward.common.errors import ModelError, RunError
 from fedward.common.faces import FaceSet
 from fedward.common.result import RoundPart
 from fedward.server.aggregate import ServerState
@@ -179,6 +179,14 @@ def test_a_wrong_number_of_nodes_names_the_cure(tmp_path: Path) -> None:
     plan = study().model_copy(update={"hospitals": HospitalsConfig(count=5)})
     with pytest.raises(RunError, match="num-supernodes = 5"):
         play(tmp_path, plan)
+
+
+def test_a_checkpoint_of_another_model_is_refused_before_any_order(tmp_path: Path) -> None:
+    foreign = ServerState(1, {"needs_vgg16_weights_0": np.zeros(1, np.float32)})
+    RunDirectory(tmp_path).write_checkpoint(foreign, [])
+    with pytest.raises(ModelError, match="'needs_vgg16_weights_0' is there instead"):
+        play(tmp_path, study())
+    assert not (tmp_path / "metrics.jsonl").exists()
 
 
 def test_resuming_after_any_round_gives_the_same_bits(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from fedward.sims.accuracy_runs import (
 )
 from fedward.sims.accuracy_table import AccuracyTable, table_of
 from fedward.sims.accuracy_words import markdown
-from fedward.sims.bench_accuracy import TABLE, bench_accuracy, planned
+from fedward.sims.bench_accuracy import TABLE, bench_accuracy, planned, rows_here
 from fedward.sims.cli import main
 from fedward.sims.recipes import RECIPES, recipe
 
@@ -66,6 +66,58 @@ def test_the_published_rows_are_recipes_and_each_is_another() -> None:
     assert all(Path(made.data.source).is_absolute() for made in studies)
     rows = {(s.hospitals.count, s.training.model, s.privacy and s.privacy.epsilon) for s in studies}
     assert len(rows) == len(TABLE)
+
+
+def test_the_row_that_needs_weights_is_left_out_without_them_and_says_so(
+    vgg16_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names, left_out = rows_here()
+    assert names == tuple(name for name in TABLE if name != "fer-pooled-vgg16")
+    assert len(names) == len(TABLE) - 1
+    assert left_out is not None
+    assert "set FEDWARD_VGG16" in left_out
+    assert len(left_out.splitlines()) == 1
+    for file in (vgg16_file, tmp_path / "mistyped.safetensors"):
+        monkeypatch.setenv("FEDWARD_VGG16", str(file))
+        assert rows_here() == (TABLE, None)
+
+
+def test_the_row_that_needs_weights_is_refused_before_anything_runs(
+    simulate: FakeSimulate, tmp_path: Path
+) -> None:
+    arguments = ("--seeds", "0", "--data", "fer.csv", "--out", str(tmp_path))
+    rows = ("--recipe", "fer-compact", "--recipe", "fer-pooled-vgg16")
+    answer = CliRunner().invoke(main, ["bench", "accuracy", *rows, *arguments])
+    assert answer.exit_code == 1
+    assert "set FEDWARD_VGG16" in answer.stderr
+    assert len(answer.stderr.splitlines()) == 1
+    assert simulate.asked == []
+
+
+@pytest.mark.parametrize("how", ["--quiet", "--json", None])
+def test_the_command_tells_what_it_leaves_out_and_runs_the_rest(
+    simulate: FakeSimulate, tmp_path: Path, how: str | None
+) -> None:
+    arguments = ["--seeds", "0", "--data", "fer.csv", "--out", str(tmp_path)]
+    answer = CliRunner().invoke(main, ["bench", "accuracy", *arguments, *([how] if how else [])])
+    assert answer.exit_code == 0, answer.stderr
+    assert answer.stderr.startswith("row fer-pooled-vgg16 is left out: ")
+    assert len(simulate.asked) == len(TABLE) - 1
+    table = AccuracyTable.model_validate_json((tmp_path / "accuracy.json").read_bytes())
+    assert [row.recipe for row in table.rows] == [n for n in TABLE if n != "fer-pooled-vgg16"]
+    if how == "--json":
+        assert AccuracyTable.model_validate_json(answer.stdout) == table
+
+
+@pytest.mark.usefixtures("vgg16_weights")
+def test_with_weights_every_row_is_run_and_drawn(simulate: FakeSimulate, tmp_path: Path) -> None:
+    arguments = ["--seeds", "0", "--data", "fer.csv", "--out", str(tmp_path), "--quiet"]
+    answer = CliRunner().invoke(main, ["bench", "accuracy", *arguments])
+    assert (answer.exit_code, answer.stderr) == (0, "")
+    assert len(simulate.asked) == len(TABLE)
+    text = (tmp_path / "accuracy.md").read_text(encoding="utf-8")
+    assert "| pooled | `vgg16` | none | 50.0 % |" in text
+    assert (tmp_path / "accuracy.png").exists()
 
 
 def test_the_table_has_means_spreads_and_the_order_of_the_studies(tmp_path: Path) -> None:

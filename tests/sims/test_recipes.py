@@ -5,10 +5,16 @@ from pathlib import Path
 import pytest
 
 from fedward.common.config import HospitalsConfig
-from fedward.common.errors import ConfigError
+from fedward.common.errors import ConfigError, ModelError
 from fedward.common.models import MODELS
 from fedward.sims.recipes import RECIPES, pooled, recipe
-from fedward.sims.studies import check_study, customised, read_study, study_from_run_config
+from fedward.sims.studies import (
+    check_study,
+    check_weights,
+    customised,
+    read_study,
+    study_from_run_config,
+)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -46,7 +52,7 @@ def test_overrides_reach_their_place() -> None:
     assert study.privacy.epsilon == 4.0
 
 
-@pytest.mark.parametrize("model", ["lstm", "scatter", "thesis-cnn", "cnn-lstm"])
+@pytest.mark.parametrize("model", ["lstm", "scatter", "vgg16", "thesis-cnn", "cnn-lstm"])
 def test_another_model_fits_into_every_recipe(model: str) -> None:
     base = recipe("fer-compact")
     small = base.training.model_copy(update={"low_resolution": 0.4})
@@ -55,6 +61,28 @@ def test_another_model_fits_into_every_recipe(model: str) -> None:
     assert study.training.model == model
     assert (study.training.low_resolution > 0) == (model == "thesis-cnn")
     assert study.training.start == ("drawings" if model == "cnn-lstm" else "random")
+
+
+def test_models_without_weights_of_the_users_need_no_file() -> None:
+    for name in RECIPES:
+        if name != "fer-pooled-vgg16":
+            check_weights(recipe(name))
+
+
+def test_weights_of_the_users_are_asked_for(
+    vgg16_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = customised(recipe("fer-private-8"), data="x.csv", model="vgg16")
+    with pytest.raises(ConfigError, match="set FEDWARD_VGG16"):
+        check_weights(study)
+    monkeypatch.setenv("FEDWARD_VGG16", str(tmp_path / "vgg16.safetensors"))
+    with pytest.raises(ModelError, match="no file is"):
+        check_weights(study)
+    (tmp_path / "vgg16.safetensors").write_bytes(vgg16_file.read_bytes()[:-1])
+    with pytest.raises(ModelError, match="damaged"):
+        check_weights(study)
+    monkeypatch.setenv("FEDWARD_VGG16", str(vgg16_file))
+    check_weights(study)
 
 
 def test_epsilon_zero_switches_privacy_off() -> None:

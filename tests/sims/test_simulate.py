@@ -13,6 +13,7 @@ import jsonschema
 import pytest
 from click.testing import CliRunner
 
+from fedward.common.arrays import read_arrays, save_arrays
 from fedward.common.result import Result
 from fedward.sims.cli import main
 
@@ -157,6 +158,49 @@ def test_baselines_stand_beside_the_run(fedward: Fedward, tiny: Path, tmp_path: 
     assert all(e is not None and 15 < e <= 20 for e in epsilons)
 
 
+@pytest.mark.parametrize("epsilon", ["0", "8"])
+def test_vgg16_trains_at_hospitals_and_its_weights_belong_to_the_model(
+    fedward: Fedward,
+    tiny: Path,
+    cache: Path,
+    tmp_path: Path,
+    vgg16_weights: Path,
+    epsilon: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = tmp_path / "r"
+    few = ("--config", tiny, "--rounds", "3", "--epsilon", epsilon, "--model", "vgg16")
+    done = fedward("simulate", *few, "--workers", "2", "--out", folder)
+    assert done.returncode == 0, done.stderr
+    told = Result.model_validate(result(folder))
+    assert [len(part.participants) for part in told.rounds] == [3, 3, 3]
+    assert (folder / "hospitals.log").read_text() == ""
+    assert {h.epsilon is None for h in told.hospitals} == {epsilon == "0"}
+    if told.privacy is not None:
+        assert "photographs of ImageNet" in told.privacy.assumptions[0]
+    trained = read_arrays(folder / "model.safetensors")
+    assert {"mean", "weight", "bias"} < trained.keys()
+    assert trained["weight"].any()
+
+    monkeypatch.setenv("FEDWARD_CACHE", str(cache))
+    csv = tmp_path / "faces.csv"
+    csv.write_text(f"emotion,pixels,Usage\n3,{' '.join(['7', '200'] * 1152)},PublicTest\n")
+    evaluate = ["evaluate", str(folder), "--data", str(csv)]
+    assert CliRunner().invoke(main, evaluate).exit_code == 0
+    other = read_arrays(vgg16_weights)
+    other["features.0.bias"][0] += 1
+    save_arrays(tmp_path / "other.safetensors", other)
+    for file, message in (
+        (tmp_path / "other.safetensors", "is there instead"),
+        ("", "set FEDWARD"),
+    ):
+        monkeypatch.setenv("FEDWARD_VGG16", str(file))
+        refused = CliRunner().invoke(main, evaluate)
+        assert refused.exit_code == 1
+        assert message in refused.stderr
+        assert len(refused.stderr.splitlines()) == 1
+
+
 def test_evaluate_scores_a_finished_model(fedward: Fedward, finished: Path, tmp_path: Path) -> None:
     csv = tmp_path / "faces.csv"
     rows = [
@@ -196,6 +240,8 @@ def test_evaluate_scores_a_finished_model(fedward: Fedward, finished: Path, tmp_
         (("simulate", "demo", "--resume", "/nowhere"), "give it alone"),
         (("evaluate", "/nowhere", "--data", "x.csv"), "has no model"),
         (("data", "check", "/nowhere"), "/nowhere"),
+        (("simulate", "--model", "vgg16"), "set FEDWARD_VGG16"),
+        (("simulate", "fer-pooled-vgg16", "--data", "x.csv"), "set FEDWARD_VGG16"),
     ],
 )
 def test_mistakes_are_one_line_and_a_non_zero_exit(
@@ -208,6 +254,7 @@ def test_mistakes_are_one_line_and_a_non_zero_exit(
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "r").exists()
 
 
 def test_an_existing_run_is_not_overwritten(fedward: Fedward, finished: Path, tiny: Path) -> None:
