@@ -132,6 +132,11 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.M
     assert weights_file() == tmp_path / "none.safetensors"
 
 
+def test_the_documentation_has_the_same_conversion() -> None:
+    page = Path(__file__).parents[2] / "docs" / "simulate.md"
+    assert f"\n{CONVERSION}\n" in page.read_text(encoding="utf-8")
+
+
 @pytest.mark.usefixtures("narrow")
 def test_the_conversion_that_messages_tell_works(tmp_path: Path) -> None:
     """Elsewhere than in Fedward, which writes and reads no such file."""
