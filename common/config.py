@@ -17,9 +17,18 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 ModelName = Literal[
-    "thesis-cnn", "compact-cnn", "thesis-lstm", "lstm", "cnn-lstm", "scatter", "pretrained", "vgg16"
+    "thesis-cnn",
+    "compact-cnn",
+    "thesis-lstm",
+    "lstm",
+    "cnn-lstm",
+    "scatter",
+    "scatter-cnn",
+    "pretrained",
+    "vgg16",
 ]
 TAKES_SMALL_FACES = frozenset({"thesis-cnn", "compact-cnn"})
+NOT_AUGMENTED = frozenset({"scatter-cnn"})  # it reads features, which are computed once
 STARTS_FROM_DRAWINGS = frozenset({"compact-cnn", "cnn-lstm"})
 
 
@@ -67,7 +76,7 @@ class TrainingConfig(Frozen):
             they were taught on drawn faces (common/muscle_net.py), which costs no privacy.
         epochs: passes over the hospital's images per round (Poisson-sampled if private).
         batch_size: images per step; under privacy the expected number. 0 is the full batch, which
-            is what a model on fixed features (scatter, pretrained, vgg16) takes in any case.
+            is what a linear head on fixed features (scatter, pretrained, vgg16) takes in any case.
         optimizer: "adamw" or "sgd" (with ``momentum``); its state is fresh every round.
         learning_rate: at the peak of the schedule.
         schedule: "constant" or "cosine", over all rounds and constant within one.
@@ -106,6 +115,12 @@ class TrainingConfig(Frozen):
     def _low_resolution_fits(self) -> Self:
         if self.low_resolution > 0 and self.model not in TAKES_SMALL_FACES:
             raise ValueError(f"{self.model} reads 48x48 faces only: set low_resolution to 0")
+        return self
+
+    @model_validator(mode="after")
+    def _views_fit(self) -> Self:
+        if self.augment and self.model in NOT_AUGMENTED:
+            raise ValueError(f"{self.model} reads features, not pixels: set augment to false")
         return self
 
 

@@ -34,12 +34,15 @@ class ModelSpec:
         make: the network, untrained.
         features: for a model that reads fixed features, loads their kind; None reads pixels, which
             can be augmented.
+        linear: whether it is a linear head on features, whose mean round 1 gathers and which takes
+            full-batch steps in all others (common/linear.py).
         any_side: whether it takes smaller faces too (TrainingConfig.low_resolution).
     """
 
     summary: str
     make: Callable[[], nn.Module]
     features: Callable[[], FeatureKind] | None = None
+    linear: bool = False
     any_side: bool = False
 
 
@@ -61,13 +64,19 @@ def _vgg16() -> FeatureKind:
     return vgg16()
 
 
-def _head_on(features: Callable[[], FeatureKind]) -> Callable[[], nn.Module]:
+def _linear(summary: str, features: Callable[[], FeatureKind]) -> ModelSpec:
     def make() -> nn.Module:
         from fedward.common.linear import LinearHead
 
         return LinearHead(features())
 
-    return make
+    return ModelSpec(f"{summary}, linear head", make, features, linear=True)
+
+
+def _scatter_cnn() -> nn.Module:
+    from fedward.common.scatter_cnn import ScatterCnn
+
+    return ScatterCnn()
 
 
 MODELS: Mapping[str, ModelSpec] = MappingProxyType(
@@ -77,11 +86,10 @@ MODELS: Mapping[str, ModelSpec] = MappingProxyType(
         "thesis-lstm": ModelSpec("the thesis's LSTM, over rows", ThesisLstm),
         "lstm": ModelSpec("an LSTM over rows and columns", RowLstm),
         "cnn-lstm": ModelSpec("convolutions, then an LSTM over rows", CnnLstm),
-        "scatter": ModelSpec("scattering and HOG, linear head", _head_on(_scattering), _scattering),
-        "pretrained": ModelSpec(
-            "scattering and a network taught on drawings, linear head", _head_on(_drawn), _drawn
-        ),
-        "vgg16": ModelSpec("ImageNet's VGG16, frozen, linear head", _head_on(_vgg16), _vgg16),
+        "scatter": _linear("scattering and HOG", _scattering),
+        "scatter-cnn": ModelSpec("scattering and HOG, a small CNN", _scatter_cnn, _scattering),
+        "pretrained": _linear("scattering and a network taught on drawings", _drawn),
+        "vgg16": _linear("ImageNet's VGG16, frozen", _vgg16),
     }
 )
 
@@ -98,8 +106,13 @@ def spec_of(name: str) -> ModelSpec:
 
 
 def reads_features(name: str) -> bool:
-    """Whether a model reads fixed features, whose statistics round 1 gathers."""
+    """Whether a model reads fixed features, not pixels."""
     return spec_of(name).features is not None
+
+
+def is_linear(name: str) -> bool:
+    """Whether a model is a linear head on fixed features, as ModelSpec has it."""
+    return spec_of(name).linear
 
 
 def build(name: str, *, seed: int) -> nn.Module:

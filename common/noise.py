@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from fedward.common.config import PrivacyConfig, Study
-from fedward.common.models import reads_features
+from fedward.common.models import is_linear
 from fedward.common.privacy import (
     GaussianEvent,
     accountant_name,
@@ -79,7 +79,7 @@ def plan_noise(study: Study, size: int) -> NoisePlan | None:
     """
     if study.privacy is None:
         return None
-    statistics = reads_features(study.training.model)
+    statistics = is_linear(study.training.model)
     plan = FitPlan(
         epochs=study.training.epochs,
         batch_size=0 if statistics else study.training.batch_size,

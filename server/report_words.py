@@ -8,7 +8,7 @@ import math
 
 from fedward.common.config import Study
 from fedward.common.faces import EMOTIONS
-from fedward.common.models import MODELS, reads_features
+from fedward.common.models import MODELS, is_linear
 from fedward.common.result import Result, TestPart
 
 SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -161,7 +161,7 @@ def recipe(study: Study) -> list[tuple[str, str]]:
         ("At the aggregator", _server_step(study)),
         ("Who gets what", _dealing(study)),
     ]
-    if _has_features(study):
+    if _is_linear(study):
         lines[1] = ("Rounds", lines[1][1] + " The first round gathers feature statistics instead.")
     return lines
 
@@ -170,20 +170,20 @@ def _local_training(study: Study) -> str:
     how = study.training
     batches = f"batches of {how.batch_size:,}" if how.batch_size else "all images in one step"
     said = [f"{how.epochs} pass{'' if how.epochs == 1 else 'es'} a round, {batches}"]
-    pixels = not _has_features(study)
+    network = not _is_linear(study)
     optimizer = {"adamw": "AdamW", "sgd": f"SGD with momentum {how.momentum:g}"}[how.optimizer]
-    said.append(optimizer if pixels else "plain gradient steps")
+    said.append(optimizer if network else "plain gradient steps")
     slope = ", falling as a cosine" if how.schedule == "cosine" else ""
     said.append(f"learning rate {how.learning_rate:g}{slope}")
-    if pixels and how.weight_decay:
+    if network and how.weight_decay:
         said.append(f"weight decay {how.weight_decay:g}")
-    if pixels and how.label_smoothing:
+    if network and how.label_smoothing:
         said.append(f"label smoothing {how.label_smoothing:g}")
     if how.calibrate:
         said.append("logits calibrated by the hospital's own label frequencies")
-    if pixels and how.augment:
+    if network and how.augment:
         said.append("images randomly flipped, shifted, rotated and scaled")
-    if pixels and how.low_resolution:
+    if network and how.low_resolution:
         said.append(f"the first {percent(how.low_resolution, 0)} of the rounds at 36×36 pixels")
     return "; ".join(said) + "."
 
@@ -217,19 +217,19 @@ def departures(result: Result, study: Study) -> list[tuple[str, str]]:
     """What left each hospital: when, and what."""
     form = "clipped and noised before it left" if result.privacy else "exact, without noise"
     items = [("Once", "Its name, its rounded number of images and its version of Fedward.")]
-    if _has_features(study):
+    if _is_linear(study):
         items.append(("In round 1", f"The mean of its image features, {form}."))
     items.append(
         (
-            "In each later round" if _has_features(study) else "In each round",
+            "In each later round" if _is_linear(study) else "In each round",
             f"If it took part: how its training changed the model, {form}.",
         )
     )
     return items
 
 
-def _has_features(study: Study) -> bool:
-    return study.training.model in MODELS and reads_features(study.training.model)
+def _is_linear(study: Study) -> bool:
+    return study.training.model in MODELS and is_linear(study.training.model)
 
 
 def warnings(result: Result) -> list[str]:

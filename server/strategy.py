@@ -18,7 +18,7 @@ from fedward.common.config import Study
 from fedward.common.errors import RunError, StoppedError, UpdateError
 from fedward.common.faces import SIDE
 from fedward.common.messages import Hello, Order, Task, pack_orders, read_update
-from fedward.common.models import reads_features
+from fedward.common.models import is_linear
 from fedward.common.noise import NoisePlan
 from fedward.common.result import Refusal
 from fedward.common.seeds import numpy_generator
@@ -204,7 +204,7 @@ def side_of(study: Study, number: int) -> int:
 
 
 def _task(study: Study, number: int) -> Task:
-    return "statistics" if number == 1 and reads_features(study.training.model) else "train"
+    return "statistics" if number == 1 and is_linear(study.training.model) else "train"
 
 
 def choose_cohort(study: Study, members: Mapping[int, Member], number: int) -> list[int]:

@@ -34,6 +34,7 @@ from fedward.sims.accuracy_table import AccuracyRow, AccuracyTable
 LOOKS: dict[ModelName, tuple[str, str]] = {
     "pretrained": (BLUE, "o"),
     "scatter": (SKY, "X"),
+    "scatter-cnn": (SKY, "d"),
     "lstm": (VERMILION, "s"),
     "compact-cnn": (GREEN, "D"),
     "cnn-lstm": (PURPLE, "^"),

@@ -15,7 +15,7 @@ from fedward.common.arrays import save_arrays
 from fedward.common.config import Study
 from fedward.common.faces import EMOTIONS
 from fedward.common.metrics import score
-from fedward.common.models import reads_features, spec_of
+from fedward.common.models import is_linear, reads_features, spec_of
 from fedward.common.noise import NoisePlan
 from fedward.common.result import (
     Baselines,
@@ -197,7 +197,7 @@ class SimulationChronicle:
         if plan is not None:
             return sum(event.steps for event in plan.events(done))
         training = self._dealt.study.training
-        whole = training.batch_size == 0 or reads_features(training.model)
+        whole = training.batch_size == 0 or is_linear(training.model)
         batch = len(hospital.training) if whole else training.batch_size
         return len(done) * training.epochs * -(-len(hospital.training) // batch)
 
@@ -257,7 +257,7 @@ def describe_mechanism(study: Study, member: Member | None) -> Mechanism:
     """What a data-protection officer needs to know beside the numbers."""
     privacy = study.privacy
     assert privacy is not None
-    full = study.training.batch_size == 0 or reads_features(study.training.model)
+    full = study.training.batch_size == 0 or is_linear(study.training.model)
     return Mechanism(
         unit=privacy.unit,
         mechanism=(

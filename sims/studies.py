@@ -6,6 +6,7 @@ from pathlib import Path
 import yaml
 
 from fedward.common.config import (
+    NOT_AUGMENTED,
     STARTS_FROM_DRAWINGS,
     TAKES_SMALL_FACES,
     DataConfig,
@@ -60,6 +61,8 @@ def customised(
         document["training"]["low_resolution"] = 0.0
     if model is not None and model not in STARTS_FROM_DRAWINGS:
         document["training"]["start"] = "random"
+    if model in NOT_AUGMENTED:
+        document["training"]["augment"] = False
     if seed is not None:
         document["seed"] = seed
     if baselines is not None:

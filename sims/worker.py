@@ -85,7 +85,7 @@ def _deal(study: str) -> list[Check]:
             unseen = _missing(
                 [cache_check(kind, site.faces.images, site.cache) for site in sites if site.cache]
             )
-        else:
+        if not spec_of(model).linear:
             rehearse(dealt.study.training, private=dealt.study.privacy is not None)
     except FedwardError as error:  # every order will meet it again, and report it
         logging.getLogger("fedward.sims").error("%s", error)

@@ -5,7 +5,14 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
-from fedward.common.config import TAKES_SMALL_FACES, ModelName, PrivacyConfig, Study, parse_study
+from fedward.common.config import (
+    NOT_AUGMENTED,
+    TAKES_SMALL_FACES,
+    ModelName,
+    PrivacyConfig,
+    Study,
+    parse_study,
+)
 from fedward.common.errors import ConfigError
 from fedward.common.models import MODELS
 
@@ -57,3 +64,11 @@ def test_only_models_with_taught_modules_may_start_from_drawings() -> None:
     assert parse_study({"name": "x", "training": {"model": "cnn-lstm", "start": "drawings"}})
     with pytest.raises(ConfigError, match="only cnn-lstm and compact-cnn can start from drawings"):
         parse_study({"name": "x", "training": {"model": "thesis-cnn", "start": "drawings"}})
+
+
+def test_features_are_not_augmented() -> None:
+    assert {name for name, spec in MODELS.items() if spec.features and not spec.linear} == (
+        NOT_AUGMENTED
+    )
+    with pytest.raises(ConfigError, match="scatter-cnn reads features, not pixels: set augment"):
+        parse_study({"name": "x", "training": {"model": "scatter-cnn", "augment": True}})

@@ -15,7 +15,7 @@ def faces(count: int, seed: int = 0) -> np.ndarray:
 
 
 def test_the_registry_has_these_models():
-    assert tuple(MODELS) == (*NETWORKS, "scatter", "pretrained", "vgg16")
+    assert tuple(MODELS) == (*NETWORKS, "scatter", "scatter-cnn", "pretrained", "vgg16")
 
 
 def test_an_unknown_model_is_refused_with_the_known_names():

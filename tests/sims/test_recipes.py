@@ -52,7 +52,9 @@ def test_overrides_reach_their_place() -> None:
     assert study.privacy.epsilon == 4.0
 
 
-@pytest.mark.parametrize("model", ["lstm", "scatter", "vgg16", "thesis-cnn", "cnn-lstm"])
+@pytest.mark.parametrize(
+    "model", ["lstm", "scatter", "scatter-cnn", "vgg16", "thesis-cnn", "cnn-lstm"]
+)
 def test_another_model_fits_into_every_recipe(model: str) -> None:
     base = recipe("fer-compact")
     small = base.training.model_copy(update={"low_resolution": 0.4})
@@ -60,6 +62,7 @@ def test_another_model_fits_into_every_recipe(model: str) -> None:
     study = customised(base, data="x.csv", model=model)
     assert study.training.model == model
     assert (study.training.low_resolution > 0) == (model == "thesis-cnn")
+    assert study.training.augment == (model != "scatter-cnn")
     assert study.training.start == ("drawings" if model == "cnn-lstm" else "random")
 
 

@@ -15,7 +15,7 @@ from dp_accounting.pld import PLDAccountant
 from dp_accounting.rdp import RdpAccountant
 
 from fedward.common.config import Study
-from fedward.common.models import reads_features
+from fedward.common.models import is_linear
 from fedward.common.noise import NoisePlan, plan_noise
 from fedward.common.privacy import GaussianEvent, epsilon_of, noise_multiplier_for
 from fedward.sims.recipes import RECIPES, recipe
@@ -38,7 +38,7 @@ def releases(study: Study, plan: NoisePlan) -> list[Release]:
     """Told by the study's rounds, not by the plan's own events: statistics first, if the model
     needs them, then as many steps in every round as its epochs hold."""
     rounds = study.rounds.count
-    if not reads_features(study.training.model):
+    if not is_linear(study.training.model):
         return [Release(plan.step, plan.sample_rate)] * rounds * plan.steps_per_round
     assert plan.statistics is not None
     return [Release(plan.statistics, 1.0)] + [Release(plan.step, 1.0)] * (rounds - 1)
