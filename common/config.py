@@ -29,7 +29,7 @@ ModelName = Literal[
 ]
 TAKES_SMALL_FACES = frozenset({"thesis-cnn", "compact-cnn"})
 NOT_AUGMENTED = frozenset({"scatter-cnn"})  # it reads features, which are computed once
-STARTS_FROM_DRAWINGS = frozenset({"compact-cnn", "cnn-lstm"})
+STARTS_FROM_DRAWINGS = frozenset({"compact-cnn", "cnn-lstm", "lstm"})
 
 
 class Frozen(BaseModel):
@@ -72,8 +72,8 @@ class TrainingConfig(Frozen):
 
     Attributes:
         model: a name of the registry (common/models.py).
-        start: "random" weights, or for compact-cnn and cnn-lstm "drawings": the first modules as
-            they were taught on drawn faces (common/muscle_net.py), which costs no privacy.
+        start: "random" weights, or for compact-cnn, cnn-lstm and lstm "drawings": the first layers
+            as they were taught on drawn faces (common/taught.py), which costs no privacy.
         epochs: passes over the hospital's images per round (Poisson-sampled if private).
         batch_size: images per step; under privacy the expected number. 0 is the full batch, which
             is what a linear head on fixed features (scatter, pretrained, vgg16) takes in any case.
@@ -107,7 +107,7 @@ class TrainingConfig(Frozen):
     @model_validator(mode="after")
     def _start_fits(self) -> Self:
         if self.start == "drawings" and self.model not in STARTS_FROM_DRAWINGS:
-            fit = " and ".join(sorted(STARTS_FROM_DRAWINGS))
+            fit = ", ".join(sorted(STARTS_FROM_DRAWINGS))
             raise ValueError(f"only {fit} can start from drawings: set start to random")
         return self
 

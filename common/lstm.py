@@ -55,10 +55,13 @@ class RowLstm(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (n, 7) of images (n, 1, 48, 48)."""
+        return cast(Tensor, self.head(self.dropout(self.seen(images))))
+
+    def seen(self, images: Tensor) -> Tensor:
+        """What was read of images, (n, 1024)."""
         down, _ = self.rows(strips(images, 2))
         along, _ = self.columns(strips(images.transpose(2, 3), 2))
-        read = torch.cat([pooled(down), pooled(along)], dim=1)
-        return cast(Tensor, self.head(self.dropout(read)))
+        return torch.cat([pooled(down), pooled(along)], dim=1)
 
 
 class ThesisLstm(nn.Module):

@@ -11,7 +11,6 @@ Data)"; muscles after Ekman & Friesen 1978, "Facial Action Coding System".
 
 import hashlib
 from functools import lru_cache
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -19,11 +18,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fedward.common.arrays import Arrays, load_arrays, read_arrays
+from fedward.common.arrays import load_arrays, read_arrays
 from fedward.common.cnn import layers_to_6x6
 from fedward.common.scattering import standardised
+from fedward.common.taught import MUSCLES
 
-WEIGHTS = Path(__file__).with_suffix(".safetensors")
 MAPS = 128 * 6 * 6
 CHUNK = 64  # images at a time
 
@@ -60,19 +59,13 @@ def muscle_features(net: MuscleNet, images: NDArray[np.uint8]) -> Tensor:
 
 @lru_cache(maxsize=1)
 def shipped_net() -> MuscleNet:
-    """The network as it comes with Fedward, from WEIGHTS."""
+    """The network as it comes with Fedward, from common/taught.py."""
     net = MuscleNet()
-    load_arrays(net, read_arrays(WEIGHTS))
+    load_arrays(net, read_arrays(MUSCLES))
     return net.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
-
-
-def taught_convolutions() -> Arrays:
-    """The shipped network's arrays by the names that they have in compact-cnn too, and as far as
-    its first four modules in cnn-lstm."""
-    return {name: array for name, array in read_arrays(WEIGHTS).items() if name != "centre"}
 
 
 @lru_cache(maxsize=1)
 def shipped_version() -> str:
     """Changes whenever the shipped network does."""
-    return hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()[:16]
+    return hashlib.sha256(MUSCLES.read_bytes()).hexdigest()[:16]

@@ -13,6 +13,7 @@ from fedward.common.faces import SIDE, FaceSet
 from fedward.common.metrics import cross_entropy, score
 from fedward.common.models import build, network_inputs, predict
 from fedward.common.result import TestPart
+from fedward.common.taught import taught_arrays
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,5 @@ def initial_arrays(training: TrainingConfig, seed: int) -> Arrays:
     """The model that round 1 starts from: untrained, or taught on drawings as far as it goes."""
     arrays = to_arrays(build(training.model, seed=seed))
     if training.start == "drawings":
-        from fedward.common.muscle_net import taught_convolutions  # brings the scattering
-
-        taught = taught_convolutions()
-        arrays |= {name: taught[name] for name in arrays.keys() & taught.keys()}
+        arrays |= taught_arrays(training.model, arrays)
     return arrays

@@ -50,12 +50,11 @@ def _compact(*, epochs: int, learning_rate: float, warmup: float = 0.0) -> Train
 
 
 def fer_compact() -> Study:
-    """Ten unequal hospitals, FER-2013, the compact CNN from drawings on, no privacy."""
-    training = _compact(epochs=1, learning_rate=1e-3, warmup=0.1)
+    """Ten unequal hospitals, FER-2013, the compact CNN, no privacy."""
     return Study(
         name="fer-compact",
         hospitals=FER_HOSPITALS,
-        training=training.model_copy(update={"start": "drawings"}),
+        training=_compact(epochs=1, learning_rate=1e-3, warmup=0.1),
         rounds=RoundsConfig(count=60, server_momentum=0.8, average_from=0.8),
     )
 
@@ -127,18 +126,6 @@ def fer_private_1() -> Study:
     return _private("fer-private-1", FER_HOSPITALS, 1.0, 12, 60.0)
 
 
-def pooled(study: Study, name: str) -> Study:
-    """The same training where one hospital holds every image: what federation is held against."""
-    return study.model_copy(update={"name": name, "hospitals": ONE_HOSPITAL})
-
-
-def _alone(study: Study) -> Study:
-    """Without what only helps among several hospitals: their momentum, and calibrated logits."""
-    training = study.training.model_copy(update={"calibrate": False})
-    rounds = study.rounds.model_copy(update={"server_momentum": 0.0})
-    return study.model_copy(update={"training": training, "rounds": rounds})
-
-
 def _pooled_network(name: str, model: ModelName, rounds: int) -> Study:
     return Study(
         name=name,
@@ -164,8 +151,8 @@ def fer_pooled() -> Study:
 
 
 def fer_pooled_lstm() -> Study:
-    """As fer-pooled, with the LSTM that reads an image row by row."""
-    return _alone(pooled(fer_lstm(), "fer-pooled-lstm"))
+    """As fer-pooled, with the LSTM over rows and columns."""
+    return _pooled_network("fer-pooled-lstm", "lstm", 24)
 
 
 def fer_pooled_cnn_lstm() -> Study:
@@ -204,9 +191,11 @@ def fer_pooled_lstm_8() -> Study:
     return Study(
         name="fer-pooled-lstm-8",
         hospitals=ONE_HOSPITAL,
-        training=TrainingConfig(model="lstm", epochs=1, batch_size=1024, learning_rate=2e-3),
+        training=TrainingConfig(
+            model="lstm", start="drawings", epochs=1, batch_size=1024, learning_rate=2e-3
+        ),
         privacy=PrivacyConfig(epsilon=8.0, delta=1e-5, clipping_norm=1.0),
-        rounds=RoundsConfig(count=30, average_from=0.8),
+        rounds=RoundsConfig(count=12, average_from=0.8),
     )
 
 

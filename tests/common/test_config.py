@@ -62,7 +62,9 @@ def test_only_models_that_take_small_faces_may_start_on_them() -> None:
 
 def test_only_models_with_taught_modules_may_start_from_drawings() -> None:
     assert parse_study({"name": "x", "training": {"model": "cnn-lstm", "start": "drawings"}})
-    with pytest.raises(ConfigError, match="only cnn-lstm and compact-cnn can start from drawings"):
+    with pytest.raises(
+        ConfigError, match="only cnn-lstm, compact-cnn, lstm can start from drawings"
+    ):
         parse_study({"name": "x", "training": {"model": "thesis-cnn", "start": "drawings"}})
 
 

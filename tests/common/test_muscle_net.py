@@ -7,18 +7,18 @@ from fedward.common.arrays import read_arrays, to_arrays
 from fedward.common.muscle_net import (
     CHUNK,
     MAPS,
-    WEIGHTS,
     MuscleNet,
     muscle_features,
     shipped_net,
     shipped_version,
 )
+from fedward.common.taught import MUSCLES
 
 FACES = np.random.default_rng(0).integers(0, 256, (CHUNK + 3, 48, 48)).astype(np.uint8)
 
 
 def test_the_shipped_file_holds_exactly_this_network() -> None:
-    arrays = read_arrays(WEIGHTS)
+    arrays = read_arrays(MUSCLES)
     assert {name: array.shape for name, array in arrays.items()} == {
         name: array.shape for name, array in to_arrays(MuscleNet()).items()
     }

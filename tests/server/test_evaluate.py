@@ -35,3 +35,10 @@ def test_what_was_not_taught_is_drawn_from_the_seed() -> None:
     same = {name for name in random if np.array_equal(random[name], taught[name])}
     assert {"head.weight", "head.bias", "convolutions.6.0.weight"} <= same
     assert not any(name.startswith("convolutions.1.0.") for name in same)
+
+
+def test_a_taught_lstm_starts_with_its_recurrences() -> None:
+    random = initial_arrays(TrainingConfig(model="lstm"), 5)
+    taught = initial_arrays(TrainingConfig(model="lstm", start="drawings"), 5)
+    same = {name for name in random if np.array_equal(random[name], taught[name])}
+    assert same == {"head.weight", "head.bias"}
