@@ -99,6 +99,8 @@ def simulate(
             return
         study, folder = study_to_resume(resume), resume
     else:
+        if recipe and config:
+            raise ConfigError(f"--config {config} is a study: give it or the recipe {recipe}")
         base = read_study(config) if config else recipe_named(recipe or "demo")
         study = customised(
             base,

@@ -238,6 +238,7 @@ def test_evaluate_scores_a_finished_model(fedward: Fedward, finished: Path, tmp_
         (("simulate", "--hospitals", "5000"), "hospitals"),
         (("simulate", "--resume", "/nowhere"), "config.json is missing"),
         (("simulate", "demo", "--resume", "/nowhere"), "give it alone"),
+        (("simulate", "demo", "--config", "x.yaml"), "give it or the recipe demo"),
         (("evaluate", "/nowhere", "--data", "x.csv"), "has no model"),
         (("data", "check", "/nowhere"), "/nowhere"),
         (("simulate", "--model", "vgg16"), "set FEDWARD_VGG16"),
