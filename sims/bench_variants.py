@@ -25,7 +25,7 @@ from fedward.common.cnn import CentredConv2d
 from fedward.common.faces import EMOTIONS, SIDE
 from fedward.common.models import MODELS, build
 from fedward.common.opacus_mode import BookKeepingModule, BookKeepingOptimizer
-from fedward.common.train import MOST_ROWS
+from fedward.common.train import in_parts
 
 Variant = Literal[
     "plain", "plain-best", "opacus-hooks", "opacus-functorch", "opacus-ghost", "fedward"
@@ -115,17 +115,17 @@ def make_stepper(
         expected_batch_size=len(inputs),
     )
     criterion: Any = F.cross_entropy
-    most = MOST_ROWS if variant == "fedward" else len(inputs)  # as common/train.py goes about it
-    parts = list(zip(inputs.split(most), labels.split(most), strict=True))
+    rows = torch.arange(len(inputs))
+    parts = in_parts(rows) if variant == "fedward" else (rows,)  # as common/train.py goes about it
     if isinstance(private.model, GradSampleModuleFastGradientClipping):
         private.model.max_grad_norm = clipping_norm
         criterion = DPLossFastGradientClipping(private.model, optimizer, nn.CrossEntropyLoss())
 
     def step() -> None:
-        for number, (rows, of_rows) in enumerate(parts, 1):
+        for part in parts:
             optimizer.zero_grad()
-            criterion(private.model(rows), of_rows).backward()
-            optimizer.signal_skip_step(number < len(parts))
+            criterion(private.model(inputs[part]), labels[part]).backward()
+            optimizer.signal_skip_step(part is not parts[-1])
             optimizer.step()
 
     return Stepper(private.model, step)

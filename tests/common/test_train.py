@@ -12,7 +12,7 @@ from fedward.common.arrays import to_arrays
 from fedward.common.errors import ModelError
 from fedward.common.models import MODELS, build, is_linear, reads_features
 from fedward.common.scattering import FEATURES
-from fedward.common.train import FitPlan, StepPrivacy, fit
+from fedward.common.train import FitPlan, StepPrivacy, fit, in_parts
 
 PLAN = FitPlan(
     epochs=1, batch_size=0, optimizer="sgd", learning_rate=0.5, expected_examples=6, momentum=0.0
@@ -90,6 +90,16 @@ def test_every_image_is_seen_once_an_epoch_and_a_last_partial_batch_is_kept():
     epochs = torch.cat(seen).reshape(2, 7)
     assert epochs.sort(1).values.tolist() == [list(range(7))] * 2
     assert epochs[0].tolist() != epochs[1].tolist()
+
+
+@pytest.mark.parametrize(
+    ("rows", "sizes"), [(0, [0]), (1, [1]), (3, [3]), (4, [2, 2]), (7, [3, 3, 1]), (8, [3, 3, 2])]
+)
+def test_parts_of_a_step_are_equal_as_far_as_can_be(rows, sizes, monkeypatch):
+    monkeypatch.setattr("fedward.common.train.MOST_ROWS", 3)
+    parts = in_parts(torch.arange(rows))
+    assert [len(part) for part in parts] == sizes
+    assert torch.cat(parts).tolist() == list(range(rows))
 
 
 @pytest.mark.parametrize("name", ["compact-cnn", "lstm", "cnn-lstm", "thesis-lstm"])

@@ -47,7 +47,7 @@ def test_a_step_in_parts_is_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
     inputs, labels = make_batch("signal-lstm", 7, torch.float64)
     stepped = []
     for most in (7, 3):  # one part; three, of unequal size
-        monkeypatch.setattr("fedward.sims.bench_variants.MOST_ROWS", most)
+        monkeypatch.setattr("fedward.common.train.MOST_ROWS", most)
         model = make_model("signal-lstm").double()
         made = {"noise_multiplier": 0.0, "clipping_norm": 0.1}
         stepper = make_stepper("fedward", model, inputs, labels, **made)
