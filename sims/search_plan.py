@@ -30,15 +30,14 @@ from fedward.sims.studies import check_study, customised
 Scalar = bool | int | float | str | None
 Settings = Mapping[str, Scalar]
 
-PARTS: Mapping[str, type[Frozen]] = {
+PARTS: Mapping[str, type[Frozen]] = {  # of a study, that may be varied
     "training": TrainingConfig,
     "rounds": RoundsConfig,
     "privacy": PrivacyConfig,
     "hospitals": HospitalsConfig,
 }
-"""The parts of a study that may be varied."""
+# What may not: the faces that judge the candidates, as they are seen, and what has no part.
 JUDGES = ("data", "name", "baselines", "hospitals.cameras")
-"""What may not: the faces that judge the candidates, as they are seen, and what has no part."""
 KEYS = tuple(
     f"{part}.{key}"
     for part, model in PARTS.items()
