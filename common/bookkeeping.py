@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from fedward.common.errors import ModelError
+from fedward.common.spare import Spare
 
 STABILITY = 1e-6  # Opacus's, so that both clip alike
 ROUNDING = {
@@ -54,12 +55,14 @@ class Note:
             the true value, whatever rounding does.
         held: tensors that ``sums`` needs, examples (or units) first.
         sums: (weights, *held) to pairs of parameter and weighted sum of its gradients.
+        lent: memory of the book's (common/spare.py) in which ``sums`` reads.
         versions: of what is held, when the norms were computed.
     """
 
     squared_norms: Tensor
     held: tuple[Tensor, ...]
     sums: Callable[..., Sums]
+    lent: Tensor | None = None
     versions: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -89,6 +92,7 @@ class Book:
 
     Attributes:
         most_passes: backward passes allowed before they are clipped; None is any number.
+        spare: memory that layers may borrow for a note.
     """
 
     def __init__(
@@ -101,6 +105,7 @@ class Book:
         self.parameters = parameters
         self.unit_size = unit_size
         self.most_passes: int | None = None
+        self.spare = Spare()
         self._mean = loss_reduction == "mean"
         self._passes: list[Pass] = []
         self._known_grads: list[tuple[Tensor | None, int]]
@@ -167,6 +172,9 @@ class Book:
 
     def clear(self) -> None:
         """Forget everything noted; a forward pass that is yet to be differentiated still counts."""
+        for current in self._passes:
+            for note in current.notes.values():
+                self._take_back(note)
         self._passes = [p for p in self._passes if not p.notes]
         self._know_gradients()
 
@@ -230,6 +238,11 @@ class Book:
             if not whole:  # zero times infinity is not zero: what is not finite must go
                 held = tuple(self._without(tensor, finite) for tensor in held)
             yield from note.sums(weights, *held)
+            self._take_back(note)
+
+    def _take_back(self, note: Note) -> None:
+        if note.lent is not None:
+            self.spare.give(note.lent)
 
     def _without(self, tensor: Tensor, keep: Tensor) -> Tensor:
         rows = keep if len(tensor) == len(keep) else keep.repeat_interleave(self.unit_size)

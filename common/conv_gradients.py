@@ -29,7 +29,7 @@ from fedward.common import kernels
 from fedward.common.gram import MEMORY, SUMMING, squared_norms_of
 
 aten = torch.ops.aten
-BUFFER = 2**17  # numbers in a buffer of patches: half a megabyte, which stays in the cache
+BUFFER = 2**19  # numbers in a buffer of patches: 2 MB, some units at a time, near the processor
 CHUNK = 2**18  # numbers of pixel Gram matrices at a time
 
 Way = Enum("Way", "PIXELS PATCHES FORM SINGLY")
@@ -95,6 +95,11 @@ class Use:
         """Of one kernel, d."""
         return self.kernel[0].numel()
 
+    @property
+    def formed(self) -> int:
+        """Numbers in the gradients of all units."""
+        return self.units * self.kernel.numel()
+
     def outputs(self) -> Tensor:
         """``g`` as (u, t, o); without a copy in channels_last."""
         return self.g.permute(0, 2, 3, 1).reshape(self.units, self.positions, self.g.shape[1])
@@ -117,7 +122,7 @@ def cheapest(use: Use) -> Way:
     (up, along), (_, c, height, width) = use.geometry.padding, use.x.shape
     pixels = (height + 2 * up) * (width + 2 * along) * use.unit_size
     product, again, norms = t * d * o, 0.75 * t * d * o, t * t * o
-    gather = t * d * use.geometry.groups * (8 if t * d <= 2 * BUFFER else MEMORY)
+    gather = t * d * use.geometry.groups * (8 if t * d <= BUFFER // 2 else MEMORY)
     costs = {
         Way.FORM: product + gather + MEMORY * d * o,
         Way.SINGLY: again + 2e6 + MEMORY * d * o,
@@ -146,10 +151,15 @@ def norms_by_gram(use: Use, *, by_pixels: bool, constant: float) -> Tensor:
     return torch.cat(parts)
 
 
-def form_patchwise(use: Use) -> tuple[Tensor, WeightedSum]:
-    """Squared norms (u,), and how to sum the gradients that were formed."""
+def form_patchwise(use: Use, memory: Tensor | None = None) -> tuple[Tensor, WeightedSum]:
+    """Squared norms (u,), and how to sum the gradients that were formed.
+
+    They are formed in the flat ``memory`` (at least u o d numbers) if it is given.
+    """
     groups, outputs = use.geometry.groups, use.outputs()
-    formed = use.x.new_empty(use.units, len(use.kernel), use.weights)
+    if memory is None:
+        memory = use.x.new_empty(use.formed)
+    formed = memory[: use.formed].view(use.units, len(use.kernel), use.weights)
     norms = use.x.new_empty(use.units)
     for start, patches in _patches(use):
         own = slice(start, start + len(patches))

@@ -23,6 +23,7 @@ from fedward.common.conv_gradients import (
 )
 from fedward.common.errors import ModelError
 from fedward.common.gram import CancelledError
+from fedward.common.spare import Spare
 
 
 def conv_rule(layer: nn.Module, page: Page, *, centred: bool = False) -> Callable[[Tensor], Tensor]:
@@ -72,7 +73,8 @@ class _Conv2d(Function):
     def backward(ctx: Any, g: Tensor) -> Any:
         x, kernel = ctx.saved_tensors
         page, current = ctx.book
-        layer = _Layer(ctx.weight, ctx.bias, kernel, ctx.geometry, page.unit_size)
+        spare = page.book.spare
+        layer = _Layer(ctx.weight, ctx.bias, kernel, ctx.geometry, page.unit_size, spare)
         page.write(current, layer.note(x, g))
         g_x = None
         if ctx.needs_input_grad[0]:
@@ -89,6 +91,7 @@ class _Layer:
     kernel: Tensor
     geometry: Geometry
     unit_size: int
+    spare: Spare
 
     def note(self, x: Tensor, g: Tensor) -> Note:
         """The note for inputs (n, c, h, w) and gradients (n, o, h', w')."""
@@ -101,7 +104,12 @@ class _Layer:
             with suppress(CancelledError):
                 squared = norms_by_gram(use, by_pixels=way is Way.PIXELS, constant=bias)
                 return Note(squared, (x, g), self._sums_of_rows)
-        squared, formed = form_patchwise(use) if way is Way.FORM else form_singly(use)
+        lent = None
+        if way is Way.FORM:
+            lent = self.spare.take(use.formed, like=x)
+            squared, formed = form_patchwise(use, lent)
+        else:
+            squared, formed = form_singly(use)
 
         def sums(weights: Weights, *of_bias: Tensor) -> Sums:
             total = formed(weights.units)
@@ -110,9 +118,9 @@ class _Layer:
                 yield self.bias, weights.units @ of_bias[0]
 
         if self.bias is None:
-            return Note(squared, (), sums)
+            return Note(squared, (), sums, lent)
         of_bias = use.outputs().sum(1)
-        return Note(squared + of_bias.square().sum(1), (of_bias,), sums)
+        return Note(squared + of_bias.square().sum(1), (of_bias,), sums, lent)
 
     def _sums_of_rows(self, weights: Weights, x: Tensor, g: Tensor) -> Sums:
         scaled = g * weights.rows.view(-1, 1, 1, 1)
