@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import Function
 
-from fedward.common.bookkeeping import Note, Page, Sums, Weights, first_only, noted
+from fedward.common.bookkeeping import Page, first_only, noted
 from fedward.common.conv_gradients import (
     Geometry,
     Use,
@@ -23,6 +23,7 @@ from fedward.common.conv_gradients import (
 )
 from fedward.common.errors import ModelError
 from fedward.common.gram import CancelledError
+from fedward.common.notes import Note, Sums, Weights
 from fedward.common.spare import Spare
 
 

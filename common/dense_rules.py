@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
-from fedward.common.bookkeeping import Note, Page, Sums, Weights, first_only, noted
+from fedward.common.bookkeeping import Page, first_only, noted
 from fedward.common.errors import ModelError
 from fedward.common.gram import (
     CancelledError,
@@ -22,6 +22,7 @@ from fedward.common.gram import (
     gram_squared_norms,
     squared_norms_of,
 )
+from fedward.common.notes import Note, Sums, Weights
 
 
 def linear_rule(layer: Any, page: Page) -> Callable[[Tensor], Tensor]:

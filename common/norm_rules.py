@@ -15,9 +15,10 @@ from torch import Tensor
 from torch.autograd import Function
 
 from fedward.common import kernels
-from fedward.common.bookkeeping import Note, Page, Sums, Weights, first_only, noted
+from fedward.common.bookkeeping import Page, first_only, noted
 from fedward.common.dense_rules import summed
 from fedward.common.errors import ModelError
+from fedward.common.notes import Note, Sums, Weights
 
 aten = torch.ops.aten
 

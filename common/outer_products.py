@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fedward.common.bookkeeping import Note, Sums, Weights
 from fedward.common.dense_rules import summed
 from fedward.common.gram import CancelledError, by_unit, gram_is_cheaper, gram_squared_norms
+from fedward.common.notes import Note, Sums, Weights
 
 
 @dataclass(frozen=True)

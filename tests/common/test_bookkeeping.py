@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fedward.common.bookkeeping import Book, Note, Page, Weights
+from fedward.common.bookkeeping import Book, Page
 from fedward.common.errors import ModelError
+from fedward.common.notes import Note, Weights
 from fedward.common.private_layers import keep_book
 
 ByHand = Callable[..., tuple[list[Tensor], float]]

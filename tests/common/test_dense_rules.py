@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from fedward.common.bookkeeping import Weights
 from fedward.common.dense_rules import linear_note, summed
 from fedward.common.errors import ModelError
 from fedward.common.gram import gram_is_cheaper
+from fedward.common.notes import Weights
 from fedward.common.private_layers import keep_book
 
 Check = Callable[..., None]

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from fedward.common.bookkeeping import Weights
 from fedward.common.errors import ModelError
 from fedward.common.kernels import HAVE_NUMBA, JIT_VARIABLE
 from fedward.common.norm_rules import _affine_note
+from fedward.common.notes import Weights
 from fedward.common.private_layers import keep_book
 
 Check = Callable[..., None]

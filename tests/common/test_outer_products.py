@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fedward.common.bookkeeping import Weights
 from fedward.common.gram import gram_is_cheaper
+from fedward.common.notes import Weights
 from fedward.common.outer_products import Product, note_of
 
 ONE = torch.ones(1, dtype=torch.float64)
