@@ -4,16 +4,20 @@ What comes back is the difference that the order made to the model. Losses, scor
 here.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 
 from fedward.client.site import Site
 from fedward.common.arrays import Arrays, load_arrays, to_arrays
-from fedward.common.config import TrainingConfig
+from fedward.common.config import MOST_RECORDS_PER_PATIENT, TrainingConfig
+from fedward.common.errors import ModelError
 from fedward.common.faces import SIDE, FaceSet
 from fedward.common.linear import LinearHead, noisy_gradient, noisy_mean
 from fedward.common.messages import Order, Update
 from fedward.common.models import build, network_inputs
+from fedward.common.patients import PatientRows, patient_rows
 from fedward.common.seeds import torch_generator
 from fedward.common.train import FitPlan, StepPrivacy, fit
 
@@ -22,17 +26,20 @@ def carry_out(order: Order, site: Site) -> Update:
     """Train as ordered, on this hospital's faces.
 
     Raises:
-        ModelError: when the order's arrays do not fit its model, or inputs are not finite.
+        ModelError: when the order's arrays do not fit its model, inputs are not finite, or the
+            order protects other units than the site's size counts.
     """
+    patients = _patients(order, site)
     model = build(order.training.model, seed=order.seed)
     load_arrays(model, order.arrays)
     inputs = network_inputs(order.training.model, site.faces.images, cache=site.cache)
     labels = torch.from_numpy(np.asarray(site.faces.labels))
     noise = torch_generator(order.seed, "noise", site.name, order.round)
+    batches = torch_generator(order.seed, "batches", site.name, order.round)
     if isinstance(model, LinearHead):
-        arrays = _linear(order, model, inputs, labels, site.size, noise)
+        arrays = _linear(order, model, inputs, labels, site.size, patients, batches, noise)
     else:
-        arrays = _network(order, model, inputs, labels, site, noise)
+        arrays = _network(order, model, inputs, labels, site.size, patients, batches, noise)
     return Update(order.round, arrays)
 
 
@@ -61,7 +68,9 @@ def _network(
     model: torch.nn.Module,
     inputs: torch.Tensor,
     labels: torch.Tensor,
-    site: Site,
+    size: int,
+    patients: PatientRows | None,
+    batches: torch.Generator,
     noise: torch.Generator,
 ) -> Arrays:
     """Epochs of (private) gradient descent."""
@@ -77,10 +86,18 @@ def _network(
         calibrate=settings.calibrate,
         augment=settings.augment,
         resolution=order.resolution,
-        expected_examples=site.size,
+        expected_examples=size,
     )
-    batches = torch_generator(order.seed, "batches", site.name, order.round)
-    fit(model, inputs, labels, plan, privacy=_privacy(order), batches=batches, noise=noise)
+    fit(
+        model,
+        inputs,
+        labels,
+        plan,
+        privacy=_privacy(order),
+        batches=batches,
+        noise=noise,
+        patients=patients,
+    )
     return difference(to_arrays(model), order.arrays)
 
 
@@ -90,9 +107,15 @@ def _linear(
     features: torch.Tensor,
     labels: torch.Tensor,
     size: int,
+    patients: PatientRows | None,
+    batches: torch.Generator,
     noise: torch.Generator,
 ) -> Arrays:
     """The mean of the features in the statistics round, full-batch gradient steps in all others."""
+
+    def drawn() -> Iterator[torch.Tensor] | None:
+        return patients.once_each(batches) if patients else None
+
     if order.task == "statistics":
         mean = noisy_mean(
             features,
@@ -100,17 +123,49 @@ def _linear(
             declared=size,
             noise_multiplier=order.noise_multiplier,
             noise=noise,
+            patients=drawn(),
         )
         head.mean.add_(mean)
     else:
         for _ in range(order.training.epochs):
             weight, bias = noisy_gradient(
-                head, features, labels, declared=size, privacy=_privacy(order), noise=noise
+                head,
+                features,
+                labels,
+                declared=size,
+                privacy=_privacy(order),
+                noise=noise,
+                patients=drawn(),
             )
             with torch.no_grad():
                 head.weight.sub_(order.learning_rate * weight)
                 head.bias.sub_(order.learning_rate * bias)
     return difference(to_arrays(head), order.arrays)
+
+
+def _patients(order: Order, site: Site) -> PatientRows | None:
+    """Whose rows are whose, where the order protects patients; None where it protects images, or
+    nothing.
+
+    Raises:
+        ModelError: where the site's size, and so its noise, is about other units.
+    """
+    if order.noise_multiplier is None:
+        return None
+    records = order.records_per_patient
+    unit = "image" if records is None else "patient"
+    if unit != site.unit:
+        raise ModelError(
+            f"the order protects every {unit}, and this hospital's size counts {site.unit}s: ask "
+            f"with privacy.unit {site.unit}"
+        )
+    if records is None:
+        return None
+    if not 1 <= records <= MOST_RECORDS_PER_PATIENT:
+        raise ModelError(
+            f"{records} records of a patient in one step: order 1 to {MOST_RECORDS_PER_PATIENT}"
+        )
+    return patient_rows(site.faces.patients, records=records)
 
 
 def _privacy(order: Order) -> StepPrivacy | None:

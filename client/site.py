@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedward.common.config import Unit
 from fedward.common.faces import FaceSet
 
 
@@ -12,12 +13,14 @@ class Site:
 
     Attributes:
         name: unique in the consortium.
-        size: its public size (rounded); all that anybody outside learns of how many images it has.
+        size: its public size (rounded); all that anybody outside learns of how much it has.
         faces: its own training images. They never leave.
         cache: a folder of its own for features computed once; None computes them every time.
+        unit: what ``size`` counts, and so whom private training there protects one by one.
     """
 
     name: str
     size: int
     faces: FaceSet
     cache: Path | None
+    unit: Unit = "image"

@@ -27,6 +27,9 @@ ModelName = Literal[
     "pretrained",
     "vgg16",
 ]
+Unit = Literal["image", "patient"]
+RECORDS_PER_PATIENT = 4
+MOST_RECORDS_PER_PATIENT = 64  # a patient is never split over the parts of a step (common/train.py)
 TAKES_SMALL_FACES = frozenset({"thesis-cnn", "compact-cnn"})
 NOT_AUGMENTED = frozenset({"scatter-cnn"})  # it reads features, which are computed once
 STARTS_FROM_DRAWINGS = frozenset({"compact-cnn", "cnn-lstm", "lstm"})
@@ -74,9 +77,11 @@ class TrainingConfig(Frozen):
         model: a name of the registry (common/models.py).
         start: "random" weights, or for compact-cnn, cnn-lstm and lstm "drawings": the first layers
             as they were taught on drawn faces (common/taught.py), which costs no privacy.
-        epochs: passes over the hospital's images per round (Poisson-sampled if private).
-        batch_size: images per step; under privacy the expected number. 0 is the full batch, which
-            is what a linear head on fixed features (scatter, pretrained, vgg16) takes in any case.
+        epochs: passes over the hospital's images per round (Poisson-sampled if private), or over
+            its patients where the unit of privacy is the patient.
+        batch_size: images per step; under privacy the expected number, of patients where the unit
+            is the patient. 0 is the full batch, which is what a linear head on fixed features
+            (scatter, pretrained, vgg16) takes in any case.
         optimizer: "adamw" or "sgd" (with ``momentum``); its state is fresh every round.
         learning_rate: at the peak of the schedule.
         schedule: "constant" or "cosine", over all rounds and constant within one.
@@ -130,11 +135,15 @@ class PrivacyConfig(Frozen):
     Attributes:
         epsilon: the target for the whole run, per hospital.
         noise_multiplier: noise standard deviation per clipping norm, of every training step.
-        delta: of (epsilon, delta).
-        clipping_norm: L2 bound of what one image adds to the sum of a step.
+        delta: of (epsilon, delta). Where the unit is the patient, a hospital with 1 / delta
+            patients or more is refused (common/noise.py).
+        clipping_norm: L2 bound of what one unit adds to the sum of a step.
         statistics_share: part of mu^2 (Gaussian differential privacy) that feature statistics
             take in a model on fixed features, beside the training steps of all rounds.
-        unit: what one record of the guarantee is. Here an image; pixel-identical images are one.
+        unit: whom the guarantee is about: one image, or one patient with all images. Of
+            pixel-identical images one is kept, at one patient (common/curate.py).
+        records_per_patient: of a patient, at most so many images enter a step, drawn afresh for
+            every step, and their mean gradient is clipped; for unit patient alone.
     """
 
     epsilon: Positive | None = None
@@ -142,13 +151,29 @@ class PrivacyConfig(Frozen):
     delta: Annotated[float, Field(gt=0, lt=0.1)] = 1e-5
     clipping_norm: Positive = 1.0
     statistics_share: Fraction = 0.04
-    unit: Literal["image"] = "image"
+    unit: Unit = "image"
+    records_per_patient: Annotated[int, Field(ge=1, le=MOST_RECORDS_PER_PATIENT)] = (
+        RECORDS_PER_PATIENT
+    )
 
     @model_validator(mode="after")
     def _one_target(self) -> Self:
         if (self.epsilon is None) == (self.noise_multiplier is None):
             raise ValueError("give exactly one of epsilon and noise_multiplier")
         return self
+
+    @model_validator(mode="after")
+    def _records_fit_the_unit(self) -> Self:
+        if self.unit == "image" and self.records_per_patient != RECORDS_PER_PATIENT:
+            raise ValueError(
+                "records_per_patient is for unit patient: set unit to patient, or leave it out"
+            )
+        return self
+
+    @property
+    def patient_records(self) -> int | None:
+        """Images of a patient that enter a step; None where every image is a unit of its own."""
+        return self.records_per_patient if self.unit == "patient" else None
 
 
 class RoundsConfig(Frozen):
@@ -186,6 +211,11 @@ class Study(Frozen):
     privacy: PrivacyConfig | None = None
     rounds: RoundsConfig = RoundsConfig()
     baselines: Literal["none", "pooled", "all"] = "none"
+
+    @property
+    def unit(self) -> Unit:
+        """What hospitals' public sizes count: the units of privacy; images where there is none."""
+        return self.privacy.unit if self.privacy else "image"
 
     @model_validator(mode="after")
     def _private_means_private(self) -> Self:

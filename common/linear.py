@@ -5,11 +5,15 @@ one image's gradient is an outer product, so its norm is known in closed form an
 nothing (Goodfellow 2015, "Efficient per-example gradient computations"); the noise is added once to
 the sum (Abadi et al. 2016, "Deep Learning with Differential Privacy", with batches of everything).
 
+Where the unit of privacy is the patient, a patient adds the mean over some of the patient's images,
+which is shortened as one: the norm of a mean of outer products follows from the Gram matrices of
+errors and of features (common/gram.py).
+
 Sums are divided by the hospital's declared, public size, never by the number of rows at hand.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +21,7 @@ from torch import Tensor, nn
 from fedward.common.errors import ConfigError
 from fedward.common.faces import EMOTIONS
 from fedward.common.features import FeatureKind
+from fedward.common.gram import by_unit, gram_squared_norms
 from fedward.common.train import StepPrivacy
 
 CLASSES = len(EMOTIONS)
@@ -70,22 +75,28 @@ def noisy_mean(
     declared: int,
     noise_multiplier: float | None,
     noise: torch.Generator | None = None,
+    patients: Iterable[Tensor] | None = None,
 ) -> Tensor:
     """Mean of a hospital's features (n, d), by the Gaussian mechanism; (d,).
 
-    An image adds its features, scaled down to ``bound`` where they are longer. A row that is
-    not finite adds nothing.
+    A unit (an image, or a patient with the mean over some images) adds its features, scaled down to
+    ``bound`` where they are longer. A row that is not finite counts as zero.
 
     Args:
         features: one row per image.
         bound: public L2 norm that no image's features exceed (FeatureKind.bound).
-        declared: the hospital's public size, which the sum is divided by.
+        declared: the hospital's public size in units, which the sum is divided by.
         noise_multiplier: noise standard deviation per ``bound``; None gives the exact mean.
         noise: randomness of the noise, needed under privacy alone.
+        patients: rows (u, s) of patients, every patient in one of them (PatientRows.once_each);
+            None: every row is a unit of its own.
     """
     total = torch.zeros(features.shape[1], dtype=torch.float64)
-    for rows in _chunks(features):
+    for part, size in _parts(len(features), patients):
+        rows = features[part]
         rows = torch.where(torch.isfinite(rows.square().sum(1, keepdim=True)), rows, 0)
+        if size > 1:
+            rows = rows.view(-1, size, rows.shape[1]).mean(1)
         total += (rows if noise_multiplier is None else _within(rows, bound)).sum(0)
     if noise_multiplier is not None:
         total += _gaussian(total.shape, noise_multiplier * bound, noise)
@@ -100,16 +111,19 @@ def noisy_gradient(
     declared: int,
     privacy: StepPrivacy | None,
     noise: torch.Generator | None = None,
+    patients: Iterable[Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Gradient of the cross-entropy over all of a hospital's images, clipped and noised if private.
+    """Gradient of the cross-entropy over all of a hospital's units, clipped and noised if private.
 
     Args:
         head: where the gradient is taken; it is not changed.
         features: one row per image, (n, d).
         labels: emotion codes, int64 (n,).
-        declared: the hospital's public size, which the sum is divided by.
-        privacy: what one image may add and how much noise is added; None: exact, no clipping.
+        declared: the hospital's public size in units, which the sum is divided by.
+        privacy: what one unit may add and how much noise is added; None: exact, no clipping.
         noise: randomness of the noise, needed under privacy alone.
+        patients: rows (u, s) of patients, every patient in one of them (PatientRows.once_each), who
+            add the mean over their rows; None: every row is a unit of its own.
 
     Returns:
         Gradients of weight (7, d) and bias (7,).
@@ -117,10 +131,10 @@ def noisy_gradient(
     total = torch.zeros(CLASSES, features.shape[1] + 1, dtype=torch.float64)
     clip = None if privacy is None else privacy.clipping_norm
     with torch.inference_mode():
-        for rows, codes in zip(_chunks(features), _chunks(labels), strict=True):
-            units = unit_rows(rows, head.mean)
+        for part, size in _parts(len(features), patients):
+            units = unit_rows(features[part], head.mean)
             logits = units @ head.weight.T + BIAS_SCALE * head.bias
-            errors = clipped_errors(logits, units, codes, clip)
+            errors = clipped_errors(logits, units, labels[part], clip, rows_per_unit=size)
             total[:, :-1] += errors.T @ units
             total[:, -1] += BIAS_SCALE * errors.sum(0)
     if privacy is not None:
@@ -130,26 +144,43 @@ def noisy_gradient(
     return mean_gradient[:, :-1].contiguous(), mean_gradient[:, -1].contiguous()
 
 
-def clipped_errors(logits: Tensor, units: Tensor, codes: Tensor, clip: float | None) -> Tensor:
+def clipped_errors(
+    logits: Tensor, units: Tensor, codes: Tensor, clip: float | None, *, rows_per_unit: int = 1
+) -> Tensor:
     """Derivatives of each image's loss by its logits, (n, 7), shortened to keep within ``clip``.
 
     An image's gradient is the outer product of its error and (features, BIAS_SCALE), so the norm
-    is the product of the two norms. Rows without usable features or logits become zero.
+    is the product of the two norms. Rows without usable features or logits become zero. With
+    ``rows_per_unit``, so many rows one after the other are one patient's: their errors are divided
+    by that number, and shortened together until the sum of their outer products keeps within it.
     """
     errors = torch.softmax(logits, 1) - torch.nn.functional.one_hot(codes, CLASSES)
     lengths = units.square().sum(1)
     sound = (lengths > 0) & torch.isfinite(logits).all(1)
     errors = torch.where(sound[:, None], errors, 0)
+    if rows_per_unit > 1:
+        errors = errors / rows_per_unit
     if clip is None:
         return errors
-    norms = (errors.square().sum(1) * (lengths + BIAS_SCALE**2)).sqrt()
+    if rows_per_unit > 1:  # never below the true norm, whatever cancels
+        seen, wrong = (by_unit(rows, rows_per_unit) for rows in (units, errors))
+        norms = gram_squared_norms(seen, wrong, constant=BIAS_SCALE**2).sqrt()
+    else:
+        norms = (errors.square().sum(1) * (lengths + BIAS_SCALE**2)).sqrt()
     bound = clip * (1 - ROUNDING)
-    return errors * (bound / norms.clamp_min(bound))[:, None]
+    weights = bound / norms.clamp_min(bound)
+    return errors * weights.repeat_interleave(rows_per_unit)[:, None]
 
 
-def _chunks(rows: Tensor) -> Iterator[Tensor]:
-    """At most CHUNK rows at a time."""
-    return (rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK))
+def _parts(count: int, patients: Iterable[Tensor] | None) -> Iterator[tuple[slice | Tensor, int]]:
+    """At most CHUNK rows at a time, patients whole, and how many of them one after the other are
+    one unit."""
+    if patients is None:
+        yield from ((slice(start, start + CHUNK), 1) for start in range(0, count, CHUNK))
+        return
+    for rows in patients:
+        size = rows.shape[1]
+        yield from ((part.flatten(), size) for part in rows.split(max(1, CHUNK // size)))
 
 
 def _within(rows: Tensor, bound: float) -> Tensor:

@@ -34,7 +34,8 @@ class Hello:
 
     Attributes:
         name: the hospital's name.
-        size: its public size, a rounded number of examples; the exact number is private.
+        size: its public size, a rounded number of units (images, or patients where privacy is per
+            patient); the exact number is private.
         version: of its Fedward.
     """
 
@@ -55,7 +56,9 @@ class Order:
         learning_rate: of this round, after the schedule.
         resolution: side of the images in pixels, 48 or less.
         noise_multiplier: noise standard deviation per clipping norm; None trains without privacy.
-        clipping_norm: L2 bound on what one image adds.
+        clipping_norm: L2 bound on what one unit of privacy adds.
+        records_per_patient: under privacy per patient, how many of a patient's images enter a step
+            at most; None: every image is a unit of its own.
         seed: of the simulation; a hospital derives its own generators from it, its name and the
             round.
     """
@@ -68,6 +71,7 @@ class Order:
     resolution: int
     noise_multiplier: float | None
     clipping_norm: float
+    records_per_patient: int | None = None
     seed: int
 
 
@@ -107,6 +111,7 @@ def read_order(message: Message) -> Order:
     content = _content(message)
     record = _config(content, "order")
     noise = _get(record, "noise_multiplier", float)
+    records = _get(record, "records_per_patient", int)
     return Order(
         round=_get(record, "round", int),
         task=cast(Task, _get(record, "task", str)),
@@ -116,6 +121,7 @@ def read_order(message: Message) -> Order:
         resolution=_get(record, "resolution", int),
         noise_multiplier=noise if noise > 0 else None,
         clipping_norm=_get(record, "clipping_norm", float),
+        records_per_patient=records if records > 0 else None,
         seed=_get(record, "seed", int),
     )
 
@@ -147,6 +153,7 @@ def _order_record(order: Order) -> ConfigRecord:
             "resolution": order.resolution,
             "noise_multiplier": order.noise_multiplier or 0.0,
             "clipping_norm": order.clipping_norm,
+            "records_per_patient": order.records_per_patient or 0,
             "seed": order.seed,
         }
     )

@@ -1,14 +1,17 @@
 """How much noise every hospital adds in a study, and what epsilon that comes to. Pure arithmetic.
 
 The plan of a hospital follows from public numbers alone: the study and the hospital's public size.
-The unit is one image, neighbours differ by adding or removing one (add/remove adjacency), and
-every hospital protects its own images by its own noise, whoever reads its updates.
+The unit is one image or one patient with all images, as ``privacy.unit`` says; a size counts these
+units. Neighbours differ by adding or removing one (add/remove adjacency), and every hospital
+protects its own units by its own noise, whoever reads its updates. The arithmetic is the same for
+both, since what one unit adds to a sum is bounded by the same clipping norm.
 """
 
 from dataclasses import dataclass
 from functools import lru_cache
 
 from fedward.common.config import PrivacyConfig, Study
+from fedward.common.errors import ConfigError
 from fedward.common.models import is_linear
 from fedward.common.privacy import (
     GaussianEvent,
@@ -28,7 +31,7 @@ class NoisePlan:
     Attributes:
         step: noise multiplier of a training step.
         statistics: noise multiplier of the statistics round (round 1), None where there is none.
-        sample_rate: probability with which a step uses an image; 1 is the full batch.
+        sample_rate: probability with which a step uses a unit; 1 is the full batch.
         steps_per_round: training steps in a round.
     """
 
@@ -74,11 +77,16 @@ def _epsilon(events: tuple[GaussianEvent, ...], delta: float) -> float:
 def plan_noise(study: Study, size: int) -> NoisePlan | None:
     """The plan of a hospital of this public size, for taking part in every round; None: no privacy.
 
+    Args:
+        study: what is trained, and how.
+        size: the hospital's public number of units (``study.unit``).
+
     Raises:
-        ConfigError: when the target cannot be met.
+        ConfigError: when the target cannot be met, or delta is too large for so many patients.
     """
     if study.privacy is None:
         return None
+    _check_delta(study.privacy, size)
     statistics = is_linear(study.training.model)
     plan = FitPlan(
         epochs=study.training.epochs,
@@ -89,6 +97,17 @@ def plan_noise(study: Study, size: int) -> NoisePlan | None:
     )
     rounds = max(1, study.rounds.count - (1 if statistics else 0))
     return _calibrate(study.privacy, plan.sample_rate, plan.private_steps, rounds, statistics)
+
+
+def _check_delta(privacy: PrivacyConfig, size: int) -> None:
+    """Per patient, delta must be below one in the number of patients: with more, a mechanism that
+    publishes one patient's records, drawn at random, would pass (Dwork & Roth 2014, section 2.3).
+    Per image the report warns instead (server/report_words.py)."""
+    if privacy.unit == "patient" and privacy.delta * size >= 1:
+        raise ConfigError(
+            f"privacy.delta is {privacy.delta:g}, which is not below one in the {size:,} patients "
+            f"of a hospital: set it to {0.1 / size:.0e} or less"
+        )
 
 
 def _calibrate(

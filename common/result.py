@@ -36,11 +36,13 @@ class HospitalPart(Part):
     ``epsilon`` is charged before it is spent: while the run goes on it is that of all planned
     rounds, afterwards that of the rounds for which the hospital was asked. ``accuracy`` and
     ``macro_f1`` are the final model's on the hospital's own test images, None until the run ends,
-    or where it has none.
+    or where it has none. ``examples`` are training images and ``patients`` who is on them; None in
+    results from before they were counted.
     """
 
     name: str
     examples: int
+    patients: int | None = None
     label_counts: Row
     camera: str
     epsilon: float | None
@@ -49,6 +51,10 @@ class HospitalPart(Part):
     steps: int
     accuracy: Share | None
     macro_f1: Share | None
+
+    def units(self, unit: str) -> int:
+        """Records of the guarantee here: patients, or images where they are the unit."""
+        return self.patients if unit == "patient" and self.patients is not None else self.examples
 
 
 class RoundSeconds(Part):
@@ -135,7 +141,7 @@ class Mechanism(Part):
     """How the epsilons came about, for a data-protection officer.
 
     Attributes:
-        unit: what adding or removing one means ("image").
+        unit: what adding or removing one means ("image" or "patient").
         mechanism: e.g. "Gaussian, full batch" or "Poisson-subsampled Gaussian (DP-SGD)".
         accountant: which accountant gave epsilon.
         noise_source: where the noise came from, and whether it is fit for a release.

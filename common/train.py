@@ -1,10 +1,11 @@
 """Local training at one hospital: one loop, with or without differential privacy.
 
 Without: shuffled batches, every image once an epoch. With: DP-SGD (Abadi et al. 2016), by Opacus's
-optimiser on sums that are clipped in one backward pass (common/bookkeeping.py). Every image enters
+optimiser on sums that are clipped in one backward pass (common/bookkeeping.py). Every unit enters
 every step by a coin of its own (Poisson sampling, what the accountant assumes), its gradient is
 clipped, Gaussian noise is added to the sum, and the sum is divided by a public size; a step that
-draws nobody is noise alone and counts.
+draws nobody is noise alone and counts. A unit is an image, or a patient, whose gradient is the mean
+over k rows of the patient's, drawn afresh for every step (common/patients.py).
 
 Shapes: inputs (n, ...) in the model's dtype, labels int64 (n,).
 """
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from fedward.common.augment import random_views, resized
 from fedward.common.errors import ModelError
 from fedward.common.faces import EMOTIONS, SIDE
+from fedward.common.patients import PatientRows
 
 BETAS = (0.9, 0.98)
 MOST_ROWS = 96  # of a private step at a time: bounds memory; a batch of 64 nearly always fits
@@ -32,8 +34,8 @@ class FitPlan:
     """What one call of ``fit`` does.
 
     Attributes:
-        epochs: passes over the images; under privacy expected passes.
-        batch_size: images per step, 0 for all; under privacy the expected, public number.
+        epochs: passes over the images; under privacy expected passes over the units.
+        batch_size: images per step, 0 for all; under privacy the expected, public number of units.
         optimizer: "adamw" or "sgd" with ``momentum`` (no dampening, not Nesterov).
         learning_rate: constant over the call.
         weight_decay: decoupled (Loshchilov & Hutter 2019), on tensors of two or more dimensions.
@@ -45,8 +47,8 @@ class FitPlan:
             privacy.
         augment: a random view of every image, drawn anew for every step.
         resolution: side at which faces are trained on, in pixels.
-        expected_examples: the hospital's public, declared size. Under privacy it stands wherever
-            the true number would, which must not be told.
+        expected_examples: the hospital's public, declared size, in units (images, or patients).
+            Under privacy it stands wherever the true number would, which must not be told.
     """
 
     epochs: int
@@ -63,12 +65,12 @@ class FitPlan:
 
     @property
     def expected_batch(self) -> int:
-        """Images that a private step is divided by."""
+        """Units that a private step expects, and is divided by."""
         return min(self.batch_size or self.expected_examples, self.expected_examples)
 
     @property
     def sample_rate(self) -> float:
-        """Probability with which a private step takes an image."""
+        """Probability with which a private step takes a unit."""
         return self.expected_batch / self.expected_examples
 
     @property
@@ -94,6 +96,7 @@ def fit(
     privacy: StepPrivacy | None,
     batches: torch.Generator,
     noise: torch.Generator | None = None,
+    patients: PatientRows | None = None,
 ) -> int:
     """Train a model in place; torch's global random state is left as it was.
 
@@ -104,21 +107,25 @@ def fit(
         privacy: None trains without.
         batches: randomness of batches, views and dropout.
         noise: randomness of the noise, needed under privacy alone.
+        patients: whose rows are whose, where a patient is one unit of privacy; None: every row is.
 
     Returns:
         Steps taken.
 
     Raises:
-        ModelError: inputs or labels cannot be trained on.
+        ModelError: inputs or labels cannot be trained on, or patients are of other rows.
     """
     _check(inputs, labels, plan)
+    _check_patients(patients, labels, privacy)
+    rows_per_unit = patients.records if patients else 1
     if plan.calibrate and privacy:
         raise ModelError("label frequencies are private: switch calibrate off under privacy")
     shift = _log_frequencies(labels, plan) if plan.calibrate else torch.zeros(())
     steps = 0
-    with _dropout_from(batches), _optimizer(model.train(), plan, privacy, noise) as optimizer:
-        for rows in _draws(len(labels), plan, batches, poisson=privacy is not None):
-            parts = in_parts(rows) if privacy else (rows,)
+    optimising = _optimizer(model.train(), plan, privacy, noise, rows_per_unit)
+    with _dropout_from(batches), optimising as optimizer:
+        for rows in _draws(len(labels), plan, batches, patients, poisson=privacy is not None):
+            parts = in_parts(rows, unit_size=rows_per_unit) if privacy else (rows,)
             for part in parts:
                 optimizer.zero_grad()
                 if len(part):
@@ -134,22 +141,33 @@ def fit(
 
 
 def _draws(
-    count: int, plan: FitPlan, generator: torch.Generator, *, poisson: bool
+    count: int,
+    plan: FitPlan,
+    generator: torch.Generator,
+    patients: PatientRows | None,
+    *,
+    poisson: bool,
 ) -> Iterator[Tensor]:
-    """The rows of every step: each by its own coin, or all of them in shuffled batches."""
+    """The rows of every step: of units by a coin for each, or all of them in shuffled batches."""
     if poisson:
+        units = count if patients is None else len(patients)
         for _ in range(plan.private_steps):
-            coins = torch.rand(count, generator=generator, dtype=torch.float64)
-            yield (coins < plan.sample_rate).nonzero().squeeze(1)
+            coins = torch.rand(units, generator=generator, dtype=torch.float64)
+            drawn = (coins < plan.sample_rate).nonzero().squeeze(1)
+            yield drawn if patients is None else patients.of_each(drawn, generator).flatten()
     else:
         for _ in range(plan.epochs):
             order = torch.randperm(count, generator=generator)
             yield from torch.split(order, plan.batch_size or count)
 
 
-def in_parts(rows: Tensor) -> tuple[Tensor, ...]:
-    """The rows of a private step in equal parts of MOST_ROWS at most; at least one part."""
-    return torch.chunk(rows, max(1, math.ceil(len(rows) / MOST_ROWS)))
+def in_parts(rows: Tensor, *, unit_size: int = 1) -> tuple[Tensor, ...]:
+    """The rows of a private step in equal parts of MOST_ROWS at most; at least one part. The rows
+    of a unit, ``unit_size`` one after the other, are never parted."""
+    units = rows.view(-1, unit_size)
+    most = max(1, MOST_ROWS // unit_size)
+    parts = torch.chunk(units, max(1, math.ceil(len(units) / most)))
+    return tuple(part.flatten() for part in parts)
 
 
 def _log_frequencies(labels: Tensor, plan: FitPlan) -> Tensor:
@@ -168,7 +186,11 @@ def _view(images: Tensor, plan: FitPlan, generator: torch.Generator) -> Tensor:
 
 @contextmanager
 def _optimizer(
-    model: nn.Module, plan: FitPlan, privacy: StepPrivacy | None, noise: torch.Generator | None
+    model: nn.Module,
+    plan: FitPlan,
+    privacy: StepPrivacy | None,
+    noise: torch.Generator | None,
+    unit_size: int,
 ) -> Iterator[Any]:
     """The optimiser of one call; under privacy Opacus's, and a book is kept on the model."""
     plain = _plain_optimizer(model, plan)
@@ -180,7 +202,7 @@ def _optimizer(
     # Opacus takes seconds to import: only where it is needed
     from fedward.common.opacus_mode import BookKeepingHooks, BookKeepingOptimizer
 
-    hooks = BookKeepingHooks(model)
+    hooks = BookKeepingHooks(model, unit_size=unit_size)
     try:
         yield BookKeepingOptimizer(
             plain,
@@ -230,3 +252,14 @@ def _check(inputs: Tensor, labels: Tensor, plan: FitPlan) -> None:
         raise ModelError(f"labels must be codes from 0 to {len(EMOTIONS) - 1}")
     if inputs.ndim != 4 and (plan.augment or plan.resolution != SIDE):
         raise ModelError("features cannot be augmented or resized; switch both off for this model")
+
+
+def _check_patients(
+    patients: PatientRows | None, labels: Tensor, privacy: StepPrivacy | None
+) -> None:
+    if patients is None:
+        return
+    if privacy is None:
+        raise ValueError("patients are units of privacy: give them under privacy alone")
+    if len(patients.rows) != len(labels):
+        raise ModelError(f"{len(patients.rows)} rows have a patient, of {len(labels)} rows")

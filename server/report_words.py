@@ -67,7 +67,7 @@ def rounded_up(epsilon: float | None) -> str:
 
 
 def membership_bound(epsilon: float, delta: float) -> float:
-    """How often a guess whether one image was in the data can be right, from even odds.
+    """How often a guess whether one unit was in the data can be right, from even odds.
 
     Source: Kairouz, Oh, Viswanath 2015, "The Composition Theorem for Differential Privacy": the
     errors of any test obey FPR + e^epsilon FNR >= 1 - delta and the same with both exchanged.
@@ -169,6 +169,9 @@ def recipe(study: Study) -> list[tuple[str, str]]:
 def _local_training(study: Study) -> str:
     how = study.training
     batches = f"batches of {how.batch_size:,}" if how.batch_size else "all images in one step"
+    if study.privacy and (records := study.privacy.patient_records):
+        whom = f"batches of {how.batch_size:,}" if how.batch_size else "steps of all"
+        batches = f"{whom} patients, each with up to {many(records, 'image')} drawn afresh"
     said = [f"{how.epochs} pass{'' if how.epochs == 1 else 'es'} a round, {batches}"]
     network = not _is_linear(study)
     optimizer = {"adamw": "AdamW", "sgd": f"SGD with momentum {how.momentum:g}"}[how.optimizer]
@@ -216,7 +219,8 @@ def _dealing(study: Study) -> str:
 def departures(result: Result, study: Study) -> list[tuple[str, str]]:
     """What left each hospital: when, and what."""
     form = "clipped and noised before it left" if result.privacy else "exact, without noise"
-    items = [("Once", "Its name, its rounded number of images and its version of Fedward.")]
+    size = f"its rounded number of {study.unit}s"
+    items = [("Once", f"Its name, {size} and its version of Fedward.")]
     if _is_linear(study):
         items.append(("In round 1", f"The mean of its image features, {form}."))
     items.append(
@@ -237,9 +241,10 @@ def warnings(result: Result) -> list[str]:
     said = []
     if bare := [h.name for h in result.hospitals if h.steps and h.epsilon is None]:
         said.append(f"No ε is recorded for {_some(bare)}: treat what it sent as unprotected.")
-    loose = [h.name for h in result.hospitals if h.delta and h.delta * max(1, h.examples) >= 1]
+    unit = result.privacy.unit if result.privacy else "image"
+    loose = [h.name for h in result.hospitals if h.delta and h.delta * max(1, h.units(unit)) >= 1]
     if loose:
-        said.append(f"δ is not below one in the number of images at {_some(loose)}: too weak.")
+        said.append(f"δ is not below one in the number of {unit}s at {_some(loose)}: too weak.")
     if (known := epsilons(result)) and known[-1] > 10:
         said.append(f"An ε of {rounded_up(known[-1])} is a weak guarantee in theory.")
     if result.status != "completed":
@@ -272,7 +277,10 @@ def limits(result: Result, study: Study) -> list[str]:
         )
     if result.privacy is not None:
         said.append(
-            f"What is protected is one {result.privacy.unit}, not one person: somebody with "
+            "What is protected is one patient with all images, as far as the data say who is on "
+            "which."
+            if result.privacy.unit == "patient"
+            else f"What is protected is one {result.privacy.unit}, not one person: somebody with "
             "several images is protected less."
         )
     if study.data.source != "synthetic" and result.rounds:

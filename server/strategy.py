@@ -181,6 +181,7 @@ def order_for(study: Study, state: ServerState, member: Member, number: int) -> 
         resolution=side_of(study, number),
         noise_multiplier=member.noise.noise_multiplier(number) if member.noise else None,
         clipping_norm=study.privacy.clipping_norm if study.privacy else 0.0,
+        records_per_patient=study.privacy.patient_records if study.privacy else None,
         seed=study.seed,
     )
 

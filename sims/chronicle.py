@@ -12,10 +12,9 @@ import numpy as np
 
 from fedward import __version__
 from fedward.common.arrays import save_arrays
-from fedward.common.config import Study
 from fedward.common.faces import EMOTIONS
 from fedward.common.metrics import score
-from fedward.common.models import is_linear, reads_features, spec_of
+from fedward.common.models import is_linear, spec_of
 from fedward.common.noise import NoisePlan
 from fedward.common.result import (
     Baselines,
@@ -34,19 +33,11 @@ from fedward.server.strategy import Member
 from fedward.sims.baselines import run_baselines
 from fedward.sims.describe import skew
 from fedward.sims.engine import worker_count
-from fedward.sims.partition import Hospital
+from fedward.sims.mechanism import describe_mechanism
+from fedward.sims.partition import Hospital, units_in
 from fedward.sims.sites import Consortium
 from fedward.sims.stopwatch import Stopwatch
 
-FIXED_FEATURES = (
-    "What the model reads of a face is computed by fixed functions, the same for everybody; "
-    "drawings of faces went into them, and no patient's data."
-)
-IMAGENET_FEATURES = (
-    "What the model reads of a face is computed by VGG16's convolutions with weights from a local "
-    "file, the same for everybody; photographs of ImageNet went into them. That no patient's data "
-    "did is taken as given: a file that was tuned on patients would be outside epsilon."
-)
 NOTHING_SPENT = TotalSeconds.model_validate(dict.fromkeys(TotalSeconds.model_fields, 0.0))
 Status = Literal["running", "completed", "failed", "interrupted"]
 
@@ -179,6 +170,7 @@ class SimulationChronicle:
         return HospitalPart(
             name=hospital.name,
             examples=len(hospital.training),
+            patients=units_in(self._dealt.data.training.patients[hospital.training], "patient"),
             label_counts=np.bincount(labels, minlength=len(EMOTIONS)).tolist(),
             camera=hospital.camera,
             epsilon=plan.epsilon(charged, delta=delta) if plan and delta else None,
@@ -244,42 +236,3 @@ class SimulationChronicle:
 def asked(part: RoundPart) -> set[str]:
     """The hospitals that a round cost something: a refused update has left its hospital too."""
     return set(part.participants) | {refusal.hospital for refusal in part.refused}
-
-
-def _origin_of_features(model: str) -> list[str]:
-    """What went into a model's fixed features; nothing for a model that has none."""
-    if not reads_features(model):
-        return []
-    return [IMAGENET_FEATURES if model == "vgg16" else FIXED_FEATURES]
-
-
-def describe_mechanism(study: Study, member: Member | None) -> Mechanism:
-    """What a data-protection officer needs to know beside the numbers."""
-    privacy = study.privacy
-    assert privacy is not None
-    full = study.training.batch_size == 0 or is_linear(study.training.model)
-    return Mechanism(
-        unit=privacy.unit,
-        mechanism=(
-            "Gaussian mechanism on full-batch clipped gradients, at every hospital"
-            if full
-            else "Poisson-subsampled Gaussian mechanism (DP-SGD), at every hospital"
-        ),
-        accountant=member.noise.accountant() if member and member.noise else "none yet",
-        clipping_norm=privacy.clipping_norm,
-        noise_source=(
-            "a seeded generator, so that the simulation can be repeated: not private, "
-            "not fit for a release"
-        ),
-        assumptions=[
-            *_origin_of_features(study.training.model),
-            "Neighbouring data sets differ by adding or removing one image; pixel-identical "
-            "images are kept once.",
-            "Every hospital adds its own full noise and trusts nobody else with its updates.",
-            "The size that a hospital states, rounded to two digits, is public and not protected.",
-            "A person with several images is protected for each image, not for all together.",
-            "Settings are taken as given: data that guided their choice is not part of epsilon.",
-            "Figures and scores on this page come from the simulator; a real hospital would not "
-            "release its label counts or its own accuracy.",
-        ],
-    )

@@ -220,7 +220,10 @@ def _print_result(folder: Path, as_json: bool) -> None:
         )
     epsilons = [h.epsilon for h in result.hospitals if h.epsilon is not None]
     if epsilons:
-        click.echo(f"epsilon at most {max(epsilons):.3g} per hospital (unit: one image; simulated)")
+        unit = result.privacy.unit if result.privacy else "image"
+        click.echo(
+            f"epsilon at most {max(epsilons):.3g} per hospital (unit: one {unit}; simulated)"
+        )
     else:
         click.echo("trained without differential privacy")
     click.echo(f"report: {directory.report}")

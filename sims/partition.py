@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fedward.common.config import HospitalsConfig
+from fedward.common.config import HospitalsConfig, Unit
 from fedward.common.errors import ConfigError
 from fedward.common.faces import EMOTIONS, FaceSet
 from fedward.common.seeds import numpy_generator
@@ -42,8 +42,9 @@ class Hospital:
         training: its rows of the training set, ascending, int64, shape (n,).
         test: its rows of the test set, likewise; may be empty.
         camera: name of the camera that its pictures are taken with.
-        declared: the public size that it states when it enrols; not protected by differential
-            privacy, hence coarse. The exact number of its images stays private.
+        declared: the public size that it states when it enrols, in units of privacy (images, or
+            patients); not protected by differential privacy, hence coarse. The exact number stays
+            private.
     """
 
     name: str
@@ -54,14 +55,20 @@ class Hospital:
 
 
 def deal(
-    training: FaceSet, test: FaceSet, config: HospitalsConfig, *, seed: int
+    training: FaceSet,
+    test: FaceSet,
+    config: HospitalsConfig,
+    *,
+    seed: int,
+    unit: Unit = "image",
 ) -> tuple[Hospital, ...]:
     """Deal every training and test image to exactly one hospital, patients whole.
 
     Test images follow the same shares per emotion as training images; a patient of both parts
     (same number) stays at one hospital. With ``images_each``, a hospital that was dealt more keeps
     that many, patient by patient in random order; the last patient may be kept in part, and what
-    is left over is dealt to nobody.
+    is left over is dealt to nobody. Declared sizes count ``unit``; who gets what does not depend
+    on it.
 
     Raises:
         ConfigError: unknown or no camera; too few patients or images for so many hospitals.
@@ -85,7 +92,7 @@ def deal(
                 training=rows,
                 test=np.flatnonzero(tested == k),
                 camera=config.cameras[k % len(config.cameras)],
-                declared=declared_size(len(rows)),
+                declared=declared_size(units_in(training.patients[rows], unit)),
             )
         )
     return tuple(hospitals)
@@ -102,10 +109,15 @@ def draw_shares(config: HospitalsConfig, rng: np.random.Generator) -> Quota:
     return shares
 
 
-def declared_size(images: int) -> int:
+def declared_size(units: int) -> int:
     """The public size of a hospital: two significant digits, at least 10."""
-    step = int(10 ** max(len(str(images)) - 2, 0))
-    return max(10, (images + step // 2) // step * step)
+    step = int(10 ** max(len(str(units)) - 2, 0))
+    return max(10, (units + step // 2) // step * step)
+
+
+def units_in(patients: Rows, unit: Unit) -> int:
+    """How many units of privacy there are among images of these patients, (n,)."""
+    return len(np.unique(patients)) if unit == "patient" else len(patients)
 
 
 def _deal_training(

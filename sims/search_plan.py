@@ -38,11 +38,12 @@ PARTS: Mapping[str, type[Frozen]] = {  # of a study, that may be varied
 }
 # What may not: the faces that judge the candidates, as they are seen, and what has no part.
 JUDGES = ("data", "name", "baselines", "hospitals.cameras")
+UNIT = "privacy.unit"  # epsilons of different units can neither be compared nor composed
 KEYS = tuple(
     f"{part}.{key}"
     for part, model in PARTS.items()
     for key in model.model_fields
-    if f"{part}.{key}" not in JUDGES
+    if f"{part}.{key}" not in (*JUDGES, UNIT)
 )
 LONGEST = 120  # characters of a run directory's name
 VARY = "such as --vary training.learning_rate=40,60,80"
@@ -138,6 +139,10 @@ def _check_key(key: str) -> None:
     if key in JUDGES or key.split(".")[0] in JUDGES:
         raise ConfigError(
             f"--vary {key}: the same faces judge every candidate; vary {', '.join(PARTS)} only"
+        )
+    if key == UNIT:
+        raise ConfigError(
+            f"--vary {key}: epsilons per image and per patient do not compare; search each alone"
         )
     near = dict.fromkeys(_near(key))
     meant = f"did you mean {' or '.join(near)}? " if near else ""

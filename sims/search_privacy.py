@@ -1,11 +1,11 @@
 """What choosing settings costs in privacy: all runs of a search together, for one Training record.
 
 A run's own epsilon covers that run alone. Whoever sees several runs on the same faces, or a choice
-that was made by looking at them, sees all of their mechanisms; these compose. An image is at one
-hospital in every run, and the same seed deals the same images to the same hospitals: so the runs of
-a seed are composed hospital by hospital, exactly. Between seeds nobody knows which hospitals come
-together in one image: where hospitals differ, the epsilons of the seeds are added (basic
-composition, Dwork and Roth 2014, theorem 3.16); where they do not, all is composed exactly.
+that was made by looking at them, sees all of their mechanisms; these compose. An image, and a
+patient, is at one hospital in every run, and the same seed deals the same to the same hospitals: so
+the runs of a seed are composed hospital by hospital, exactly. Between seeds nobody knows which
+hospitals come together in one record: where hospitals differ, the epsilons of the seeds are added
+(basic composition, Dwork and Roth 2014, theorem 3.16); where they do not, all is composed exactly.
 """
 
 import math
@@ -99,7 +99,7 @@ def events_of(run: Finished, hospital: HospitalPart) -> list[GaussianEvent]:
     # The noise that was found for the target then, instead of finding it again.
     found = {"epsilon": None, "noise_multiplier": hospital.noise_multiplier}
     study = run.study.model_copy(update={"privacy": privacy.model_copy(update=found)})
-    plan = plan_noise(study, declared_size(hospital.examples))
+    plan = plan_noise(study, declared_size(hospital.units(study.unit)))
     assert plan is not None
     rounds = [part.round for part in run.result.rounds if hospital.name in asked(part)]
     return plan.events(rounds)

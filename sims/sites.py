@@ -79,7 +79,8 @@ class Consortium:
         """What the hospital of this index trains on."""
         hospital = self.hospitals[index]
         faces = self.training_faces(hospital)
-        return Site(hospital.name, hospital.declared, faces, cache_folder() / "features")
+        cache = cache_folder() / "features"
+        return Site(hospital.name, hospital.declared, faces, cache, self.study.unit)
 
     def pooled(self) -> Site:
         """One imaginary hospital that has all training images: the pooled baseline."""
@@ -90,7 +91,7 @@ class Consortium:
             np.concatenate([part.patients for part in parts]),
         )
         size = sum(hospital.declared for hospital in self.hospitals)
-        return Site("pooled", size, faces, cache_folder() / "features")
+        return Site("pooled", size, faces, cache_folder() / "features", self.study.unit)
 
     def _through_camera(self, faces: FaceSet, hospital: Hospital, part: str) -> FaceSet:
         camera = camera_named(hospital.camera)
@@ -115,7 +116,7 @@ def _consortium(document: str) -> Consortium:
     if study.data.test_split == "validation":
         data = held_out(data)
     test = data.test(study.data.test_split)
-    hospitals = deal(data.training, test, study.hospitals, seed=study.seed)
+    hospitals = deal(data.training, test, study.hospitals, seed=study.seed, unit=study.unit)
     by_size = tuple(sorted(hospitals, key=lambda h: (-h.declared, h.name)))
     return Consortium(study, data, test, by_size)
 

@@ -103,7 +103,7 @@ def test_foreign_arrays_are_refused() -> None:
 def test_a_hospital_with_other_weights_of_vgg16_takes_no_part(
     task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vgg16_file: Path
 ) -> None:
-    arrays = initial_arrays("vgg16", 0)
+    arrays = initial_arrays(TrainingConfig(model="vgg16"), 0)
     other = read_arrays(vgg16_file)
     other["features.0.bias"][0] += 1
     save_arrays(tmp_path / "other.safetensors", other)
