@@ -1,27 +1,34 @@
 """Orders carried out at one hospital."""
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from fedward.client.local import carry_out, rehearse
 from fedward.client.site import Site
 from fedward.common.arrays import Arrays, read_arrays, save_arrays
-from fedward.common.config import ModelName, TrainingConfig
+from fedward.common.config import ModelName, TrainingConfig, Unit
 from fedward.common.errors import ModelError
 from fedward.common.faces import FaceSet
 from fedward.common.messages import Order, Task
+from fedward.common.models import MODELS, is_linear
 from fedward.server.evaluate import initial_arrays
 
 ON_FEATURES = ("scatter", "vgg16")
 
 
-def site(name: str = "hospital-1", count: int = 20) -> Site:
+def site(
+    name: str = "hospital-1", count: int = 20, *, unit: Unit = "image", images_each: int = 1
+) -> Site:
     rng = np.random.default_rng(3)
     images = rng.integers(0, 256, (count, 48, 48)).astype(np.uint8)
-    return Site(name, 20, FaceSet(images, np.arange(count) % 7, np.arange(count)), None)
+    faces = FaceSet(images, np.arange(count) % 7, np.arange(count) // images_each)
+    return Site(name, 20, faces, None, unit)
 
 
 def order(
@@ -33,16 +40,19 @@ def order(
     task: Task = "train",
     batch: int = 8,
     rate: float = 0.01,
+    records: int | None = None,
+    optimizer: Literal["adamw", "sgd"] = "adamw",
 ) -> Order:
     return Order(
         round=number,
         task=task,
         arrays=arrays,
-        training=TrainingConfig(model=model, batch_size=batch),
+        training=TrainingConfig(model=model, batch_size=batch, optimizer=optimizer),
         learning_rate=rate,
         resolution=48,
         noise_multiplier=noise,
         clipping_norm=0.5,
+        records_per_patient=records,
         seed=1,
     )
 
@@ -124,3 +134,83 @@ def test_a_rehearsal_does_what_an_order_does_and_leaves_randomness_alone(
     before = torch.random.get_rng_state()
     rehearse(TrainingConfig(model=model, batch_size=32), private=private)
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+PATTERNS = {
+    "noise": lambda rng: rng.integers(0, 256, (48, 48)),
+    "black and white": lambda rng: 255 * rng.integers(0, 2, (48, 48)),
+    "halves": lambda rng: 255 * (np.arange(48) < rng.integers(1, 48)) * np.ones((48, 1)),
+    "one bright pixel": lambda rng: 255 * (np.arange(2304) == rng.integers(2304)).reshape(48, 48),
+    "blank": lambda rng: np.full((48, 48), rng.integers(0, 256)),
+}
+
+
+@pytest.mark.usefixtures("vgg16_weights")
+@pytest.mark.parametrize(
+    ("model", "task"),
+    [
+        *((name, "train") for name in MODELS),
+        *((name, "statistics") for name in MODELS if is_linear(name)),
+    ],
+)
+@given(
+    faces=st.lists(
+        st.tuples(st.sampled_from(sorted(PATTERNS)), st.integers(0, 2), st.integers(0, 6)),
+        min_size=1,
+        max_size=5,
+    ),
+    records=st.integers(1, 4),
+)
+@settings(
+    max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_one_patients_faces_move_an_update_by_the_bound_at_most(
+    model: ModelName, task: Task, faces: list[tuple[str, int, int]], records: int
+) -> None:
+    """From faces to what leaves: every model and task, with hardly any noise and one step in which
+    everybody takes part, of one patient, however many faces."""
+    images = np.stack([PATTERNS[kind](np.random.default_rng(seed)) for kind, seed, _ in faces])
+    labels = np.array([label for _, _, label in faces])
+    patient = FaceSet(images.astype(np.uint8), labels, np.full(len(faces), 5))
+    size, rate = 10, 1e5  # so large that float32's rounding of the difference is nothing beside it
+    work = order(
+        model,
+        initial_arrays(TrainingConfig(model=model), 0),
+        noise=1e-9,
+        task=task,
+        batch=0,
+        rate=rate,
+        records=records,
+        optimizer="sgd",
+    )
+    update = carry_out(work, Site("hospital-1", size, patient, None, "patient"))
+    squared = sum(float(np.square(a, dtype=np.float64).sum()) for a in update.arrays.values())
+    moved, bound = np.sqrt(squared) * size, 0.5 * rate
+    if task == "statistics":
+        features = MODELS[model].features
+        assert features is not None
+        bound = features().bound
+    assert moved <= bound * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("model", ["lstm", "scatter"])
+def test_orders_per_patient_are_repeatable_and_draw_records_of_their_own(model: ModelName) -> None:
+    arrays = initial_arrays(TrainingConfig(model=model), 0)
+    patients = site(unit="patient", images_each=5)
+    task = order(model, arrays, noise=1.0, records=2)
+    first, again = (carry_out(task, patients).arrays for _ in range(2))
+    more = carry_out(order(model, arrays, noise=1.0, records=3), patients).arrays
+    assert all(np.array_equal(first[name], again[name]) for name in first)
+    assert any(not np.array_equal(first[name], more[name]) for name in first)
+
+
+def test_an_order_for_another_unit_is_refused_before_anything_is_trained() -> None:
+    arrays = initial_arrays(TrainingConfig(model="lstm"), 0)
+    per_patient = site(unit="patient", images_each=5)
+    with pytest.raises(ModelError, match="protects every image, and this hospital's size counts p"):
+        carry_out(order("lstm", arrays, noise=1.0), per_patient)
+    with pytest.raises(ModelError, match=r"protects every patient, .* ask with privacy.unit image"):
+        carry_out(order("lstm", arrays, noise=1.0, records=2), site())
+    with pytest.raises(ModelError, match="100000 records of a patient in one step"):
+        carry_out(order("lstm", arrays, noise=1.0, records=100_000), per_patient)
+    carry_out(order("lstm", arrays), per_patient)  # without privacy there is no unit

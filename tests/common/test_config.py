@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from fedward.common.config import (
+    MOST_RECORDS_PER_PATIENT,
     NOT_AUGMENTED,
     TAKES_SMALL_FACES,
     ModelName,
@@ -43,11 +44,40 @@ def test_a_study_is_frozen() -> None:
         ({"name": "x", "privacy": {}}, "exactly one of epsilon and noise_multiplier"),
         ({"name": "x", "privacy": {"epsilon": 1, "noise_multiplier": 1}}, "exactly one of"),
         ({"name": "x", "training": {"learning_rate": float("nan")}}, "learning_rate"),
+        ({"name": "x", "privacy": {"epsilon": 1, "unit": "person"}}, "privacy.unit"),
+        (
+            {"name": "x", "privacy": {"epsilon": 1, "records_per_patient": 2}},
+            "records_per_patient is for unit patient: set unit to patient, or leave it out",
+        ),
+        (
+            {"name": "x", "privacy": {"epsilon": 1, "unit": "patient", "records_per_patient": 0}},
+            "privacy.records_per_patient",
+        ),
+        (
+            {"name": "x", "privacy": {"epsilon": 1, "unit": "patient", "records_per_patient": 65}},
+            "privacy.records_per_patient",
+        ),
     ],
 )
 def test_mistakes_are_named(document: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parse_study(document)
+
+
+def test_the_unit_is_an_image_unless_a_study_says_patient() -> None:
+    assert Study(name="x").unit == Study(name="x", privacy=PrivacyConfig(epsilon=1)).unit == "image"
+    assert PrivacyConfig(epsilon=1).patient_records is None
+    document = {"name": "x", "privacy": {"epsilon": 1, "unit": "patient"}}
+    study = parse_study(document)
+    assert study.unit == "patient"
+    assert study.privacy is not None
+    assert study.privacy.patient_records == study.privacy.records_per_patient == 4
+
+
+def test_a_patient_fits_a_part_of_a_step() -> None:
+    from fedward.common.train import MOST_ROWS
+
+    assert MOST_RECORDS_PER_PATIENT <= MOST_ROWS
 
 
 def test_the_names_of_models_are_the_registrys() -> None:

@@ -19,6 +19,7 @@ from fedward.common.linear import (
     noisy_mean,
     unit_rows,
 )
+from fedward.common.patients import patient_rows
 from fedward.common.scattering import BOUND, FEATURES, SCATTERING
 from fedward.common.train import StepPrivacy
 
@@ -284,6 +285,61 @@ def test_the_head_learns_two_separable_classes() -> None:
             head.weight -= 20 * weight
             head.bias -= 20 * bias
     assert float((head(features).argmax(1) == labels).float().mean()) > 0.95
+
+
+def test_clipped_sum_per_patient_matches_a_loop_over_patients() -> None:
+    """Over chunks too: 150 patients with up to k images, which any draw takes."""
+    features, labels = some(400, width=40)
+    head = a_head(width=40)
+    clip = 0.4
+    numbers = np.random.default_rng(0).permutation(np.repeat(np.arange(160), [1, 2, 3, 4] * 40))
+    total = torch.zeros(CLASSES, 41, dtype=torch.float64)
+    for patient in range(160):
+        own = torch.from_numpy(numbers == patient)
+        weight, bias = noisy_gradient(
+            head, features[own], labels[own], declared=int(own.sum()), privacy=None
+        )
+        gradient = torch.cat([weight, bias[:, None]], 1).double()
+        total += gradient * min(1, clip / float(gradient.norm()))
+    privacy = StepPrivacy(noise_multiplier=TINY_NOISE, clipping_norm=clip)
+    weight, bias = noisy_gradient(
+        head,
+        features,
+        labels,
+        declared=60,
+        privacy=privacy,
+        noise=generator(),
+        patients=patient_rows(numbers, records=4).once_each(generator()),
+    )
+    assert torch.allclose(weight, (total[:, :-1] / 60).float(), atol=1e-5)
+    assert torch.allclose(bias, (total[:, -1] / 60).float(), atol=1e-5)
+
+
+def test_where_every_patient_has_one_image_the_unit_makes_no_difference() -> None:
+    features, labels = some(CHUNK + 9, width=50)
+    privacy = StepPrivacy(noise_multiplier=1.0, clipping_norm=0.3)
+    released = []
+    for whose in (None, patient_rows(np.arange(len(labels)), records=4)):
+        parts = [None if whose is None else list(whose.once_each(generator())) for _ in "ab"]
+        gradient = noisy_gradient(
+            a_head(width=50),
+            features,
+            labels,
+            declared=300,
+            privacy=privacy,
+            noise=generator(),
+            patients=parts[0],
+        )
+        mean = noisy_mean(
+            features,
+            bound=BOUND,
+            declared=300,
+            noise_multiplier=1.0,
+            noise=generator(),
+            patients=parts[1],
+        )
+        released.append((*gradient, mean))
+    assert all(torch.equal(one, other) for one, other in zip(*released, strict=True))
 
 
 def test_unit_rows_have_length_one_or_zero() -> None:

@@ -29,7 +29,7 @@ def sent(content: RecordDict) -> Message:
     return Message(content=content, dst_node_id=2, message_type="train")
 
 
-def order(noise: float | None = 1.5) -> Order:
+def order(noise: float | None = 1.5, records: int | None = 4) -> Order:
     return Order(
         round=3,
         task="train",
@@ -39,13 +39,15 @@ def order(noise: float | None = 1.5) -> Order:
         resolution=36,
         noise_multiplier=noise,
         clipping_norm=0.5,
+        records_per_patient=records,
         seed=9,
     )
 
 
-@pytest.mark.parametrize("noise", [1.5, None])
-def test_an_order_arrives_as_it_was_sent(noise: float | None) -> None:
-    got = read_order(sent(pack_orders({2: order(noise)})[2]))
+@pytest.mark.parametrize(("noise", "records"), [(1.5, None), (1.5, 1), (1.5, 4), (None, None)])
+def test_an_order_arrives_as_it_was_sent(noise: float | None, records: int | None) -> None:
+    got = read_order(sent(pack_orders({2: order(noise, records)})[2]))
+    assert got.records_per_patient == records
     np.testing.assert_array_equal(got.arrays["w"], order().arrays["w"])
     assert got.training == order().training
     assert (got.round, got.task, got.learning_rate, got.resolution) == (3, "train", 0.25, 36)

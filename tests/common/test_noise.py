@@ -72,6 +72,24 @@ def test_sampled_steps_count_by_the_public_size() -> None:
     assert epsilon < plan.epsilon([1, 2, 3, 5], delta=1e-5)
 
 
+@pytest.mark.parametrize(("model", "batch"), [("scatter", 0), ("lstm", 50)])
+def test_patients_are_planned_for_as_images_are(model: ModelName, batch: int) -> None:
+    """A size counts them: how many images they have changes nothing."""
+    per_image = plan_noise(study(PrivacyConfig(epsilon=3), model, batch), 1000)
+    for records in (1, 4, 64):
+        privacy = PrivacyConfig(epsilon=3, unit="patient", records_per_patient=records)
+        assert plan_noise(study(privacy, model, batch), 1000) == per_image
+
+
+def test_delta_is_below_one_in_the_number_of_patients() -> None:
+    private = study(PrivacyConfig(epsilon=3, delta=1e-3, unit="patient"))
+    assert plan_noise(private, 990)
+    for size in (1000, 25_000):
+        with pytest.raises(ConfigError, match=f"below one in the {size:,} patients .* or less"):
+            plan_noise(private, size)
+    assert plan_noise(study(PrivacyConfig(epsilon=3, delta=1e-3)), 1000)  # the report warns
+
+
 def test_features_take_the_full_batch_whatever_the_batch_size_says() -> None:
     """Else a study with a batch size would be accounted as sampled, and claim too little."""
     plan = plan_noise(study(PrivacyConfig(epsilon=3), "scatter", batch=64), 1000)

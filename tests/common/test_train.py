@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from fedward.common.arrays import to_arrays
 from fedward.common.errors import ModelError
 from fedward.common.models import MODELS, build, is_linear, reads_features
+from fedward.common.patients import patient_rows
 from fedward.common.scattering import FEATURES
 from fedward.common.train import FitPlan, StepPrivacy, fit, in_parts
 
@@ -41,13 +42,18 @@ def some(
 
 
 def clipped_mean(
-    model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor, norm: float, divisor: float
+    model: nn.Module,
+    inputs: torch.Tensor,
+    labels: torch.Tensor,
+    norm: float,
+    divisor: float,
+    units: list[list[int]] | None = None,
 ) -> dict[str, torch.Tensor]:
-    """The reference: one image after the other."""
+    """The reference: one unit after the other, of all its rows; an image where none are given."""
     total = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
-    for row in range(len(inputs)):
+    for rows in units or [[row] for row in range(len(inputs))]:
         model.zero_grad()
-        F.cross_entropy(model(inputs[row : row + 1]), labels[row : row + 1]).backward()
+        F.cross_entropy(model(inputs[rows]), labels[rows]).backward()
         gradients = {name: p.grad for name, p in model.named_parameters()}
         length = torch.sqrt(sum((g**2).sum() for g in gradients.values()))
         for name, gradient in gradients.items():
@@ -100,6 +106,78 @@ def test_parts_of_a_step_are_equal_as_far_as_can_be(rows, sizes, monkeypatch):
     parts = in_parts(torch.arange(rows))
     assert [len(part) for part in parts] == sizes
     assert torch.cat(parts).tolist() == list(range(rows))
+
+
+@pytest.mark.parametrize(
+    ("units", "sizes"), [(0, [0]), (1, [3]), (2, [6]), (3, [6, 3]), (4, [6, 6]), (5, [6, 6, 3])]
+)
+def test_a_part_of_a_step_holds_units_whole(units, sizes, monkeypatch):
+    monkeypatch.setattr("fedward.common.train.MOST_ROWS", 8)
+    parts = in_parts(torch.arange(3 * units), unit_size=3)
+    assert [len(part) for part in parts] == sizes
+    assert torch.cat(parts).tolist() == list(range(3 * units))
+    monkeypatch.setattr("fedward.common.train.MOST_ROWS", 2)  # fewer than a unit has
+    assert {len(part) for part in in_parts(torch.arange(9), unit_size=3)} == {3}
+
+
+@pytest.mark.parametrize("name", ["compact-cnn", "lstm", "cnn-lstm", "thesis-lstm", "scatter-cnn"])
+@pytest.mark.parametrize("most", [4, 96])
+def test_a_private_step_per_patient_is_the_clipped_sum_of_their_means(name, most, monkeypatch):
+    """Four patients with one record, or k = 2, which any draw takes: two parts, or one."""
+    monkeypatch.setattr("fedward.common.train.MOST_ROWS", most)
+    inputs, labels = some(6, of=name)
+    whose = patient_rows(np.array([3, 1, 2, 3, 2, 9]), records=2)
+    twin, plain = build(name, seed=0).double(), build(name, seed=0).double()
+    for model in (twin, plain):
+        for module in model.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+    before = {key: p.detach().clone() for key, p in plain.named_parameters()}
+    units = [[1], [2, 4], [0, 3], [5]]
+    wanted = clipped_mean(plain, inputs, labels, norm=2.0, divisor=6, units=units)
+    privacy = StepPrivacy(noise_multiplier=0.0, clipping_norm=2.0)
+    randomness = {"batches": generator(), "noise": generator()}
+    assert fit(twin, inputs, labels, PLAN, privacy=privacy, patients=whose, **randomness) == 1
+    after = dict(twin.named_parameters())
+    for key, start in before.items():
+        moved = (start - after[key].detach()) / PLAN.learning_rate
+        torch.testing.assert_close(moved, wanted[key], rtol=1e-9, atol=1e-12)
+
+
+def test_poisson_sampling_takes_each_patient_at_the_public_rate():
+    """Five hundred declared, four hundred there, of whom one has half of all images."""
+    k, steps = 3, []
+    model = line()
+    model.register_forward_pre_hook(lambda _, given: steps.append(given[0][:, 0].tolist()))
+    numbers = np.concatenate([np.arange(400), np.zeros(399, np.int64)])
+    plan = dataclasses.replace(PLAN, epochs=8, batch_size=10, expected_examples=500)
+    fit(
+        model,
+        torch.from_numpy(numbers).double().repeat(2, 1).T,
+        torch.from_numpy(numbers % 7),
+        plan,
+        privacy=StepPrivacy(noise_multiplier=1.0, clipping_norm=1.0),
+        patients=patient_rows(numbers, records=k),
+        batches=generator(1),
+        noise=generator(2),
+    )
+    drawn = [seen[::k] for seen in steps]
+    assert steps == [[who for who in some for _ in range(k)] for some in drawn]
+    assert all(len(set(some)) == len(some) for some in drawn)
+    assert len(drawn) == 400
+    assert abs(np.mean([len(some) for some in drawn]) - 400 * 0.02) < 4 * np.sqrt(7.84 / 400)
+    assert 1 <= sum(0.0 in some for some in drawn) <= 20  # 8 of 400 expected, as for anybody
+
+
+def test_patients_are_of_these_rows_and_under_privacy_alone():
+    inputs, labels = torch.zeros(3, 2, dtype=torch.float64), torch.arange(3)
+    whose = patient_rows(np.arange(2), records=2)
+    privacy = StepPrivacy(noise_multiplier=1.0, clipping_norm=1.0)
+    randomness = {"batches": generator(), "noise": generator()}
+    with pytest.raises(ModelError, match="2 rows have a patient, of 3"):
+        fit(line(), inputs, labels, PLAN, privacy=privacy, patients=whose, **randomness)
+    with pytest.raises(ValueError, match="under privacy alone"):
+        fit(line(), inputs, labels, PLAN, privacy=None, patients=whose, **randomness)
 
 
 @pytest.mark.parametrize("name", ["compact-cnn", "lstm", "cnn-lstm", "thesis-lstm"])
