@@ -196,6 +196,41 @@ def test_gaps_in_the_privacy_are_pointed_out(made_result: Make) -> None:
     assert words.warnings(result) == []
 
 
+def test_where_a_patient_is_the_unit_every_text_says_so(made_result: Make) -> None:
+    result = made_result("private")
+    assert result.privacy is not None
+    study = Study.model_validate(result.recipe)
+    assert study.privacy is not None
+    per_patient = study.model_copy(
+        update={"privacy": study.privacy.model_copy(update={"unit": "patient"})}
+    )
+    few = [h.model_copy(update={"patients": 70 + k}) for k, h in enumerate(result.hospitals)]
+    result = result.model_copy(
+        update={
+            "recipe": per_patient.model_dump(mode="json"),
+            "privacy": result.privacy.model_copy(update={"unit": "patient", "assumptions": []}),
+            "hospitals": few,
+        }
+    )
+    assert "about any one patient" in words.privacy_in_short(result)
+    assert "its rounded number of patients" in words.departures(result, per_patient)[0][1]
+    assert (
+        "each with up to 4 images drawn afresh" in dict(words.recipe(per_patient))["At a hospital"]
+    )
+    said = " ".join(words.limits(result, per_patient))
+    assert "one patient with all images" in said
+    assert "not one person" not in said
+    assert words.warnings(result) == []
+    loose = result.model_copy(update={"hospitals": [few[0].model_copy(update={"delta": 0.02})]})
+    assert words.warnings(loose) == [
+        "δ is not below one in the number of patients at hospital-01: too weak."
+    ]
+    text = text_of(render_report(result, {}))
+    for told in ("One patient of one hospital", "(L2, per patient)", "removing one patient"):
+        assert told in text
+    assert "one image" not in text
+
+
 def test_epsilon_is_told_as_a_range_where_hospitals_differ(made_result: Make) -> None:
     result = made_result("private")
     first = result.hospitals[0].model_copy(update={"epsilon": 2.1})

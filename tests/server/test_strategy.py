@@ -49,6 +49,13 @@ def test_orders_follow_schedule_and_noise_plan() -> None:
     assert orders[0].clipping_norm == 0.25
 
 
+def test_an_order_says_how_many_records_of_a_patient_enter_a_step() -> None:
+    per_patient = PrivacyConfig(epsilon=1, unit="patient", records_per_patient=3)
+    for privacy, records in ((per_patient, 3), (study().privacy, None), (None, None)):
+        asked = study().model_copy(update={"privacy": privacy})
+        assert order_for(asked, ServerState(0, {}), MEMBERS[0], 2).records_per_patient == records
+
+
 def test_without_privacy_no_noise_is_ordered() -> None:
     plain = study().model_copy(update={"privacy": None})
     order = order_for(plain, ServerState(0, {}), MEMBERS[0], 2)

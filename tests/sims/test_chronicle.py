@@ -45,6 +45,13 @@ def seconds_of_command(
     return seconds
 
 
+def test_hospitals_are_told_with_their_patients(dealt: Consortium, tmp_path: Path) -> None:
+    seconds_of_command(dealt, tmp_path, began=0.0, data=(1.0, 2.0), rest=[3.0, 4.0])
+    told = json.loads((tmp_path / "result.json").read_text())["hospitals"]
+    assert sum(part["patients"] for part in told) == len(np.unique(dealt.data.training.patients))
+    assert all(part["examples"] == 2 * part["patients"] for part in told)
+
+
 def test_time_spent_on_data_is_no_part_of_the_startup(dealt: Consortium, tmp_path: Path) -> None:
     seconds = seconds_of_command(
         dealt, tmp_path, began=100.0, data=(101.0, 105.5), rest=[109.0, 110.0]

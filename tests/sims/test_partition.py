@@ -191,6 +191,17 @@ def test_names_and_cameras_go_round() -> None:
     assert [h.declared for h in dealt] == [declared_size(len(h.training)) for h in dealt]
 
 
+def test_a_declared_size_counts_the_units_of_privacy_and_changes_nothing_else() -> None:
+    training = faces(np.arange(600) % 7, np.arange(600) // 4)
+    config = HospitalsConfig(count=3)
+    per_image = deal(training, training, config, seed=0)
+    per_patient = deal(training, training, config, seed=0, unit="patient")
+    for one, other in zip(per_image, per_patient, strict=True):
+        assert np.array_equal(one.training, other.training)
+        assert one.declared == declared_size(len(one.training))
+        assert other.declared == declared_size(len(one.training) // 4)
+
+
 @pytest.mark.parametrize(
     ("images", "declared"),
     [

@@ -121,6 +121,8 @@ def test_keys_are_those_of_the_study() -> None:
         (("data.source=a,b",), "the same faces judge every candidate"),
         (("data.test_split=all",), "the same faces judge every candidate"),
         (("hospitals.cameras=clean",), "the same faces judge every candidate"),
+        (("privacy.unit=image,patient",), "per image and per patient do not compare"),
+        (("privacy.records_per_patient=2",), "records_per_patient is for unit patient"),
         (("rounds.count=0",), "rounds.count: .*greater than or equal to 1 .got 0"),
         (("rounds.count=2.5",), "rounds.count: .*valid integer"),
         (("training.optimizer=adam",), "training.optimizer: .*'adamw' or 'sgd'"),

@@ -1,6 +1,7 @@
 """All runs of a search together: composed as what they are, never counted for less."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -125,6 +126,25 @@ def test_where_hospitals_differ_seeds_are_added(tmp_path: Path) -> None:
             assert second is not None
             path = [*first.events([1, 2, 3, 4]), *second.events([1, 2, 3, 4])]
             assert epsilon_of(path, delta=DELTA) <= cost.epsilon_all_runs
+
+
+def test_where_a_patient_is_the_unit_the_size_is_the_number_of_patients(tmp_path: Path) -> None:
+    assert SAMPLED.privacy is not None
+    per_patient = SAMPLED.privacy.model_copy(update={"unit": "patient"})
+    study = SAMPLED.model_copy(update={"privacy": per_patient})
+    run = finished(study, tmp_path)
+    patients = (130, 60)
+    hospitals = [
+        part.model_copy(update={"patients": count})
+        for part, count in zip(run.result.hospitals, patients, strict=True)
+    ]
+    result = run.result.model_copy(update={"hospitals": hospitals})
+    cost = privacy_of([replace(run, result=result)])
+    assert cost is not None
+    assert cost.unit == "patient"
+    plans = [plan_noise(study, declared_size(count)) for count in patients]
+    expected = [plan.epsilon([1, 2, 3, 4], delta=DELTA) for plan in plans if plan]
+    assert cost.epsilon_one_run == pytest.approx(max(expected), rel=1e-9)
 
 
 def test_a_round_counts_for_whom_it_asked(tmp_path: Path) -> None:

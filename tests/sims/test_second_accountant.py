@@ -66,10 +66,24 @@ def test_there_are_private_recipes_and_they_keep_one_delta() -> None:
     assert {recipe(name).privacy.delta for name in PRIVATE} == {DELTA}  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("name", PRIVATE)
-def test_a_recipes_epsilon_is_confirmed(name: str, size: int) -> None:
-    study = recipe(name)
+def per(unit: str, study: Study) -> Study:
+    """The study with this unit of privacy."""
+    assert study.privacy is not None
+    privacy = {**study.privacy.model_dump(), "unit": unit}
+    return Study.model_validate({**study.model_dump(), "privacy": privacy})
+
+
+def test_recipes_protect_images_as_they_always_did() -> None:
+    assert {recipe(name).unit for name in PRIVATE} == {"image"}
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "unit"),
+    [(name, size, "image") for name in PRIVATE for size in SIZES]
+    + [(name, 900, "patient") for name in PRIVATE],
+)
+def test_a_recipes_epsilon_is_confirmed(name: str, size: int, unit: str) -> None:
+    study = per(unit, recipe(name))
     plan = plan_noise(study, size)
     assert plan is not None
     assert study.privacy is not None
@@ -106,10 +120,14 @@ def test_sampled_plans_are_confirmed_by_opacus(kind: str) -> None:
     assert stated <= rdp
 
 
+@pytest.mark.parametrize("unit", ["image", "patient"])
 @pytest.mark.parametrize(("model", "size"), [("lstm", 900), ("compact-cnn", 2871)])
-def test_a_calibrated_sampled_study_is_confirmed_by_opacus(model: str, size: int) -> None:
-    """The noise that a study gets for its target, in Opacus's eyes."""
-    base = recipe("fer-private-3")
+def test_a_calibrated_sampled_study_is_confirmed_by_opacus(
+    model: str, size: int, unit: str
+) -> None:
+    """The noise that a study gets for its target, in Opacus's eyes; sizes and batches count what
+    is protected."""
+    base = per(unit, recipe("fer-private-3"))
     training = base.training.model_copy(update={"model": model, "batch_size": 64, "epochs": 2})
     study = base.model_copy(update={"training": training})
     plan = plan_noise(study, size)

@@ -11,14 +11,18 @@ from typing import Any
 
 import jsonschema
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from fedward.common.arrays import read_arrays, save_arrays
+from fedward.common.config import Study
+from fedward.common.noise import plan_noise
 from fedward.common.result import Result
 from fedward.sims.cli import main
+from fedward.sims.partition import declared_size
 
 sys.path.insert(0, str(Path(__file__).parent))
-from conftest import Fedward, command
+from conftest import TINY, Fedward, command
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "result.schema.json"
 
@@ -199,6 +203,44 @@ def test_vgg16_trains_at_hospitals_and_its_weights_belong_to_the_model(
         assert refused.exit_code == 1
         assert message in refused.stderr
         assert len(refused.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("model", ["lstm", "scatter"])
+def test_a_study_per_patient_from_a_file_to_its_report(
+    fedward: Fedward, tmp_path: Path, model: str
+) -> None:
+    """Forty patients with three images each: sizes, noise and words are about patients."""
+    folder, path = tmp_path / "r", tmp_path / "study.yaml"
+    privacy = {"epsilon": 6, "delta": 0.002, "unit": "patient", "records_per_patient": 2}
+    training = {"model": model, "batch_size": 8, "learning_rate": 0.01}
+    study = {**TINY, "training": training, "privacy": privacy, "rounds": {"count": 2}}
+    path.write_text(yaml.safe_dump(study))
+    done = fedward("simulate", "--config", path, "--out", folder)
+    assert done.returncode == 0, done.stderr
+    assert "(unit: one patient; simulated)" in done.stdout
+    assert (folder / "hospitals.log").read_text() == ""
+    told = Result.model_validate(result(folder))
+    assert told.privacy is not None
+    assert told.privacy.unit == "patient"
+    assert any("at most 2 images" in said for said in told.privacy.assumptions)
+    assert not any("one image" in said for said in told.privacy.assumptions)
+    for part in told.hospitals:
+        assert part.patients is not None
+        assert part.examples == 3 * part.patients
+        plan = plan_noise(Study.model_validate(told.recipe), declared_size(part.patients))
+        assert plan is not None
+        assert part.noise_multiplier == plan.step
+        assert part.epsilon == plan.epsilon([1, 2], delta=0.002) <= 6
+    report = (folder / "report.html").read_text()
+    assert "One patient of one hospital" in report
+    assert "one image" not in report
+
+    study["privacy"] = privacy | {"delta": 0.09}
+    path.write_text(yaml.safe_dump(study))
+    refused = fedward("simulate", "--config", path, "--out", tmp_path / "refused")
+    assert refused.returncode == 1
+    assert "privacy.delta is 0.09, which is not below one in the" in refused.stderr
+    assert "Traceback" not in refused.stderr
 
 
 def test_evaluate_scores_a_finished_model(fedward: Fedward, finished: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedward.common.config import DataConfig, HospitalsConfig, Study
+from fedward.common.config import DataConfig, HospitalsConfig, PrivacyConfig, Study
 from fedward.sims.sites import Consortium, consortium
 
 
@@ -50,6 +50,21 @@ def test_no_hospital_trains_on_a_validation_face(csv: Path) -> None:
     assert sum(map(len, trained)) == 48
     assert not judges & set().union(*trained)
     assert sorted(np.concatenate([h.test for h in made.hospitals]).tolist()) == list(range(12))
+
+
+def test_a_site_knows_its_unit_and_its_size_counts_it() -> None:
+    data = DataConfig(synthetic_patients=90, synthetic_images_per_patient=4)
+    hospitals = HospitalsConfig(count=2, size_sigma=0)
+    study = Study(name="x", data=data, hospitals=hospitals)
+    private = study.model_copy(update={"privacy": PrivacyConfig(epsilon=1, unit="patient")})
+    per_image, per_patient = consortium(study), consortium(private)
+    for one, other in zip(per_image.sites, per_patient.sites, strict=True):
+        assert (one.unit, other.unit) == ("image", "patient")
+        assert np.array_equal(one.faces.images, other.faces.images)
+        assert abs(one.size - len(one.faces)) <= 5
+        assert other.size == len(np.unique(one.faces.patients))
+    assert per_patient.pooled().size == sum(site.size for site in per_patient.sites)
+    assert per_patient.pooled().unit == "patient"
 
 
 def test_drawn_patients_stay_whole_and_are_the_same_for_every_seed() -> None:
