@@ -136,7 +136,7 @@ class PrivacyConfig(Frozen):
         epsilon: the target for the whole run, per hospital.
         noise_multiplier: noise standard deviation per clipping norm, of every training step.
         delta: of (epsilon, delta). Where the unit is the patient, a hospital with 1 / delta
-            patients or more is refused (common/noise.py).
+            patients or more is refused.
         clipping_norm: L2 bound of what one unit adds to the sum of a step.
         statistics_share: part of mu^2 (Gaussian differential privacy) that feature statistics
             take in a model on fixed features, beside the training steps of all rounds.
@@ -174,6 +174,20 @@ class PrivacyConfig(Frozen):
     def patient_records(self) -> int | None:
         """Images of a patient that enter a step; None where every image is a unit of its own."""
         return self.records_per_patient if self.unit == "patient" else None
+
+    def check_size(self, size: int) -> None:
+        """Refuse a hospital of so many patients that delta is no longer below one in them: a
+        mechanism that publishes one patient's records, drawn at random, would pass (Dwork & Roth
+        2014, section 2.3). Per image the report warns instead (server/report_words.py).
+
+        Raises:
+            ConfigError: with a delta that is small enough.
+        """
+        if self.unit == "patient" and self.delta * size >= 1:
+            raise ConfigError(
+                f"privacy.delta is {self.delta:g}, which is not below one in the {size:,} patients "
+                f"of a hospital: set it to {0.1 / size:.0e} or less"
+            )
 
 
 class RoundsConfig(Frozen):

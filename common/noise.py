@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from fedward.common.config import PrivacyConfig, Study
-from fedward.common.errors import ConfigError
 from fedward.common.models import is_linear
 from fedward.common.privacy import (
     GaussianEvent,
@@ -86,7 +85,7 @@ def plan_noise(study: Study, size: int) -> NoisePlan | None:
     """
     if study.privacy is None:
         return None
-    _check_delta(study.privacy, size)
+    study.privacy.check_size(size)
     statistics = is_linear(study.training.model)
     plan = FitPlan(
         epochs=study.training.epochs,
@@ -97,17 +96,6 @@ def plan_noise(study: Study, size: int) -> NoisePlan | None:
     )
     rounds = max(1, study.rounds.count - (1 if statistics else 0))
     return _calibrate(study.privacy, plan.sample_rate, plan.private_steps, rounds, statistics)
-
-
-def _check_delta(privacy: PrivacyConfig, size: int) -> None:
-    """Per patient, delta must be below one in the number of patients: with more, a mechanism that
-    publishes one patient's records, drawn at random, would pass (Dwork & Roth 2014, section 2.3).
-    Per image the report warns instead (server/report_words.py)."""
-    if privacy.unit == "patient" and privacy.delta * size >= 1:
-        raise ConfigError(
-            f"privacy.delta is {privacy.delta:g}, which is not below one in the {size:,} patients "
-            f"of a hospital: set it to {0.1 / size:.0e} or less"
-        )
 
 
 def _calibrate(

@@ -104,7 +104,7 @@ def consortium(study: Study) -> Consortium:
 
     Raises:
         DataError: when the source cannot be used or lacks the test split.
-        ConfigError: when it cannot be dealt to so many hospitals.
+        ConfigError: when it cannot be dealt to so many hospitals, or delta is too large for one.
     """
     return _consortium(study.model_dump_json())
 
@@ -117,8 +117,16 @@ def _consortium(document: str) -> Consortium:
         data = held_out(data)
     test = data.test(study.data.test_split)
     hospitals = deal(data.training, test, study.hospitals, seed=study.seed, unit=study.unit)
+    _check_sizes(study, [hospital.declared for hospital in hospitals])
     by_size = tuple(sorted(hospitals, key=lambda h: (-h.declared, h.name)))
     return Consortium(study, data, test, by_size)
+
+
+def _check_sizes(study: Study, sizes: list[int]) -> None:
+    """Refuse now what hospitals and baselines would be refused for later."""
+    for size in [*sizes, *([sum(sizes)] if study.baselines != "none" else [])]:
+        if study.privacy:
+            study.privacy.check_size(size)
 
 
 def study_of(context: Context) -> Study:

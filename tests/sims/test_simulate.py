@@ -235,12 +235,19 @@ def test_a_study_per_patient_from_a_file_to_its_report(
     assert "One patient of one hospital" in report
     assert "one image" not in report
 
-    study["privacy"] = privacy | {"delta": 0.09}
-    path.write_text(yaml.safe_dump(study))
-    refused = fedward("simulate", "--config", path, "--out", tmp_path / "refused")
+
+def test_a_delta_that_is_too_large_for_the_patients_is_refused(
+    fedward: Fedward, tmp_path: Path
+) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(
+        yaml.safe_dump({**TINY, "privacy": {"epsilon": 6, "unit": "patient", "delta": 0.09}})
+    )
+    refused = fedward("simulate", "--config", path, "--out", tmp_path / "r")
     assert refused.returncode == 1
     assert "privacy.delta is 0.09, which is not below one in the" in refused.stderr
-    assert "Traceback" not in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "r").exists()
 
 
 def test_evaluate_scores_a_finished_model(fedward: Fedward, finished: Path, tmp_path: Path) -> None:

@@ -5,7 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedward.common.config import DataConfig, HospitalsConfig, PrivacyConfig, Study
+from fedward.common.config import (
+    DataConfig,
+    HospitalsConfig,
+    PrivacyConfig,
+    Study,
+    parse_study,
+)
+from fedward.common.errors import ConfigError
 from fedward.sims.sites import Consortium, consortium
 
 
@@ -65,6 +72,34 @@ def test_a_site_knows_its_unit_and_its_size_counts_it() -> None:
         assert other.size == len(np.unique(one.faces.patients))
     assert per_patient.pooled().size == sum(site.size for site in per_patient.sites)
     assert per_patient.pooled().unit == "patient"
+
+
+@pytest.mark.parametrize("baselines", ["none", "pooled"])
+def test_a_delta_that_is_too_large_for_a_hospital_or_the_pooled_one_is_refused(
+    baselines: str,
+) -> None:
+    """63 patients at two hospitals."""
+    document = {
+        "name": "x",
+        "data": {"synthetic_patients": 90, "synthetic_images_per_patient": 4},
+        "hospitals": {"count": 2, "size_sigma": 0},
+        "privacy": {"epsilon": 1, "unit": "patient"},
+        "baselines": baselines,
+    }
+
+    def with_delta(delta: float, unit: str = "patient") -> Consortium:
+        privacy = {"epsilon": 1, "unit": unit, "delta": delta}
+        return consortium(parse_study({**document, "privacy": privacy}))
+
+    assert with_delta(0.015)
+    assert with_delta(0.05, unit="image")
+    with pytest.raises(ConfigError, match=r"below one in the 3. patients of a hospital"):
+        with_delta(0.05)
+    if baselines == "none":
+        assert with_delta(0.018)
+    else:
+        with pytest.raises(ConfigError, match=r"below one in the 6. patients"):
+            with_delta(0.018)
 
 
 def test_drawn_patients_stay_whole_and_are_the_same_for_every_seed() -> None:
