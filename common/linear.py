@@ -180,7 +180,15 @@ def _parts(count: int, patients: Iterable[Tensor] | None) -> Iterator[tuple[slic
         return
     for rows in patients:
         size = rows.shape[1]
-        yield from ((part.flatten(), size) for part in rows.split(max(1, CHUNK // size)))
+        for part in rows.split(max(1, CHUNK // size)):
+            yield _without_copy(part.flatten()), size
+
+
+def _without_copy(rows: Tensor) -> slice | Tensor:
+    """Rows that follow one another as a slice: features are large, and copying them takes time."""
+    if len(rows) and bool((rows.diff() == 1).all()):
+        return slice(int(rows[0]), int(rows[-1]) + 1)
+    return rows
 
 
 def _within(rows: Tensor, bound: float) -> Tensor:

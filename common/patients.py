@@ -58,12 +58,13 @@ class PatientRows:
         """Different rows of every patient, k or all where there are fewer, drawn afresh.
 
         Yields:
-            Rows (u, s) of the patients that give s rows each, for every such s up to k.
+            Rows (u, s) of the patients that give s rows each, for every such s up to k; ascending
+            within a patient.
         """
         shuffled, starts = self._shuffled(torch.arange(len(self)), generator)
         given = self.counts.clamp_max(self.records)
         for many in torch.unique(given).tolist():
-            yield shuffled[starts[given == many][:, None] + torch.arange(many)]
+            yield shuffled[starts[given == many][:, None] + torch.arange(many)].sort(1).values
 
     def _shuffled(self, chosen: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """All rows of the chosen patients, patient after patient, in random order within each; and
