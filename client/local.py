@@ -114,7 +114,7 @@ def _linear(
     """The mean of the features in the statistics round, full-batch gradient steps in all others."""
 
     def drawn() -> Iterator[torch.Tensor] | None:
-        return patients.once_each(batches) if patients else None
+        return None if patients is None else patients.once_each(batches)
 
     if order.task == "statistics":
         mean = noisy_mean(

@@ -117,7 +117,7 @@ def fit(
     """
     _check(inputs, labels, plan)
     _check_patients(patients, labels, privacy)
-    rows_per_unit = patients.records if patients else 1
+    rows_per_unit = 1 if patients is None else patients.records
     if plan.calibrate and privacy:
         raise ModelError("label frequencies are private: switch calibrate off under privacy")
     shift = _log_frequencies(labels, plan) if plan.calibrate else torch.zeros(())
