@@ -7,7 +7,7 @@ nearest known one.
 
 import difflib
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -39,6 +39,9 @@ class Frozen(BaseModel):
     """Base of all configuration: immutable, and no key is ever ignored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+Model = TypeVar("Model", bound=Frozen)
 
 
 class DataConfig(Frozen):
@@ -244,24 +247,33 @@ def parse_study(document: Mapping[str, Any]) -> Study:
     Raises:
         ConfigError: naming every wrong key or value, and the cure.
     """
+    return validated(Study, document, name="study")
+
+
+def validated(model: type[Model], document: Mapping[str, Any], *, name: str) -> Model:
+    """Validate a document as a frozen model; ``name`` is what a message calls the whole of it.
+
+    Raises:
+        ConfigError: naming every wrong key or value, and the cure.
+    """
     try:
-        return Study.model_validate(document)
+        return model.model_validate(document)
     except ValidationError as error:
-        raise ConfigError("; ".join(_explain(dict(item)) for item in error.errors())) from None
+        wrong = (_explain(dict(item), model, name) for item in error.errors())
+        raise ConfigError("; ".join(wrong)) from None
 
 
-def _explain(item: dict[str, Any]) -> str:
+def _explain(item: dict[str, Any], model: type[BaseModel], name: str) -> str:
     path = [str(part) for part in item["loc"]]
     if item["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(path[-1], _known_keys(path[:-1]), n=1)
+        near = difflib.get_close_matches(path[-1], _known_keys(path[:-1], model), n=1)
         return f"unknown key {'.'.join(path)!r}" + (f"; did you mean {near[0]!r}?" if near else "")
     # A rule about several keys has all of them as its input: it names those that matter itself.
     got = "" if isinstance(item["input"], dict) else f" (got {item['input']!r})"
-    return f"{'.'.join(path) or 'study'}: {item['msg']}{got}"
+    return f"{'.'.join(path) or name}: {item['msg']}{got}"
 
 
-def _known_keys(path: list[str]) -> list[str]:
-    model: type[BaseModel] = Study
+def _known_keys(path: list[str], model: type[BaseModel]) -> list[str]:
     for part in path:
         annotation = model.model_fields[part].annotation
         choices = [annotation, *getattr(annotation, "__args__", ())]

@@ -5,6 +5,8 @@ FedwardError
 ├── DataError      a data set cannot be used as it is
 ├── ModelError     a model, or arrays that claim to belong to it, do not fit
 ├── UpdateError    a hospital's reply is refused
+├── BudgetError    a hospital's privacy budget or policy forbids what was asked
+├── LedgerError    a privacy ledger is damaged, altered or not readable
 └── RunError       a run cannot start, go on or be resumed
     └── StoppedError   somebody asked it to stop
 
@@ -30,6 +32,30 @@ class ModelError(FedwardError):
 
 class UpdateError(FedwardError):
     """A hospital's reply is refused; the round goes on without it."""
+
+
+class BudgetError(FedwardError):
+    """A hospital's privacy budget or policy forbids what was asked; nothing was read or released.
+
+    Attributes:
+        reason: one word for machines, as in the ledger's entry of the refusal.
+    """
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class LedgerError(FedwardError):
+    """A privacy ledger is damaged, altered or not readable.
+
+    Attributes:
+        entry: number of the first entry that is wrong; None when it is not about one entry.
+    """
+
+    def __init__(self, message: str, *, entry: int | None = None) -> None:
+        super().__init__(f"entry {entry}: {message}" if entry is not None else message)
+        self.entry = entry
 
 
 class RunError(FedwardError):

@@ -1,0 +1,156 @@
+"""A hospital's privacy ledger: reserve before data is read, settle afterwards, refuse the rest.
+
+`Ledger.reserve` charges the worst case of a round and is on the disk before it returns; what dies
+afterwards, however it dies, stays charged. `Ledger.settle` gives back what was not used, never what
+was released. Every call is one transaction that looks at the budget and changes it, so processes
+that call at the same time cannot spend the same budget twice.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import ValidationError
+
+from fedward.client.budget import refusal
+from fedward.client.keys import public_hex
+from fedward.client.ledger_book import BrokenRule
+from fedward.client.ledger_entries import (
+    MOST_LETTERS,
+    Events,
+    PolicyRecord,
+    Reason,
+    RefuseRecord,
+    ReleaseRecord,
+    Request,
+    ReserveRecord,
+    SettleRecord,
+    timestamp,
+)
+from fedward.client.ledger_file import create_file, create_tables, migrate, writing_to
+from fedward.client.ledger_page import Page
+from fedward.client.policy import Policy
+from fedward.common.errors import BudgetError, ConfigError, LedgerError
+
+Clock = Callable[[], datetime]
+
+
+class Ledger:
+    """One hospital's ledger at ``path``, written with the hospital's key."""
+
+    def __init__(self, path: Path, key: Ed25519PrivateKey, *, clock: Clock) -> None:
+        self._path = path
+        self._key = key
+        self._clock = clock
+
+    @classmethod
+    def create(
+        cls, path: Path, key: Ed25519PrivateKey, policy: Policy, *, clock: Clock
+    ) -> "Ledger":
+        """A new ledger whose first entry is the policy.
+
+        Raises:
+            RunError: there is one already, or the folder cannot be written.
+        """
+        create_file(path)
+        with writing_to(path, new=True) as connection:
+            create_tables(connection, path)
+            page = Page(connection, key)
+            page.add(_signed_off(policy, key, clock()))
+            page.save()
+        return cls(path, key, clock=clock)
+
+    def amend(self, policy: Policy) -> None:
+        """Replace the policy from here on; what is spent stays spent.
+
+        Raises:
+            ConfigError: unit or delta, with which everything was counted, would change.
+        """
+        with self.page() as page:
+            try:
+                page.add(_signed_off(policy, self._key, self._clock()))
+            except BrokenRule as error:
+                raise ConfigError(f"this policy cannot follow: {error}") from None
+
+    def reserve(self, request: Request) -> int:
+        """Charge the worst case of a round, before any data is read; the reservation's number.
+
+        Raises:
+            BudgetError: budget or policy forbid it, which is written down too.
+        """
+        now = self._clock()
+        with self.page() as page:
+            assert page.book is not None
+            refused = refusal(page.book, request, today=now.astimezone(UTC).date())
+            if refused is None:
+                return page.add(ReserveRecord(time=timestamp(now), request=request))
+            page.add(_refused(request, refused.reason, refused.message, now))
+        raise BudgetError(refused.message, reason=refused.reason)
+
+    def refuse(self, request: Request, message: str) -> None:
+        """Write down that a round was refused for a reason beyond the budget (one short line)."""
+        with self.page() as page:
+            page.add(_refused(request, "policy", message, self._clock()))
+
+    def release(self, reservation: int, events: Events, *, sha256: str, size: int) -> None:
+        """Write down what is about to leave through which mechanisms of an open reservation:
+        the SHA-256 of its bytes and how many they are.
+
+        Raises:
+            BudgetError: the reservation is not open or does not hold so much; nothing may leave.
+        """
+        time = timestamp(self._clock())
+        self._follow_up(
+            ReleaseRecord(
+                time=time, reservation=reservation, events=events, sha256=sha256, size=size
+            )
+        )
+
+    def settle(self, reservation: int, events: Events) -> None:
+        """Close a reservation with what was really spent; the rest of it is free again.
+
+        Raises:
+            BudgetError: that is more than was reserved or less than was released, or the
+                reservation is not open; it stays charged as it was.
+        """
+        time = timestamp(self._clock())
+        self._follow_up(SettleRecord(time=time, reservation=reservation, events=events))
+
+    def _follow_up(self, record: ReleaseRecord | SettleRecord) -> None:
+        with self.page() as page:
+            try:
+                page.add(record)
+            except BrokenRule as error:
+                raise BudgetError(f"{self._path}: {error}", reason=record.kind) from None
+
+    @contextmanager
+    def page(self) -> Iterator[Page]:
+        """One transaction on the ledger's end; it is committed when the block succeeds.
+
+        Raises:
+            LedgerError: the ledger is damaged, of another hospital or of a newer Fedward.
+            RunError: another process holds it for too long, or the disk is full.
+        """
+        with writing_to(self._path) as connection:
+            page = Page(connection, self._key)
+            page.turn_to_end(anew=migrate(connection, self._path))
+            if page.book is None or page.book.public_key != public_hex(self._key.public_key()):
+                raise LedgerError(f"{self._path} is not signed with this key: use the hospital's")
+            yield page
+            page.save()
+
+
+def _signed_off(policy: Policy, key: Ed25519PrivateKey, now: datetime) -> PolicyRecord:
+    public = public_hex(key.public_key())
+    return PolicyRecord(time=timestamp(now), public_key=public, policy=policy)
+
+
+def _refused(request: Request, reason: Reason, message: str, now: datetime) -> RefuseRecord:
+    try:
+        return RefuseRecord(
+            time=timestamp(now), request=request, reason=reason, message=message[:MOST_LETTERS]
+        )
+    except ValidationError:
+        raise ConfigError("say in one line why a round is refused") from None

@@ -1,0 +1,99 @@
+"""The end of a ledger inside a transaction: the last entry, and the totals that go with it."""
+
+from pathlib import Path
+from sqlite3 import Connection
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import ValidationError
+
+from fedward.client.budget import Standing, standing
+from fedward.client.ledger_book import Book, after
+from fedward.client.ledger_entries import GENESIS, Record, canonical, chained, sign
+from fedward.client.ledger_file import (
+    Totals,
+    append_row,
+    last_row,
+    read_totals,
+    reading,
+    rows,
+    version_of,
+    write_totals,
+)
+from fedward.client.ledger_replay import replay
+from fedward.common.errors import ConfigError, LedgerError
+
+
+class Page:
+    """Appends entries, and keeps the book that they amount to."""
+
+    def __init__(self, connection: Connection, key: Ed25519PrivateKey) -> None:
+        self._connection = connection
+        self._key = key
+        self._before: tuple[Book, Standing] | None = None
+        self.entries = 0
+        self.digest = GENESIS
+        self.book: Book | None = None
+
+    def turn_to_end(self, *, anew: bool) -> None:
+        """Read the totals, or make them anew from all entries where a migration asks for it.
+
+        Raises:
+            LedgerError: totals or entries are damaged.
+        """
+        if anew:
+            done = replay(rows(self._connection), self._key.public_key())
+            self.entries, self.digest, self.book = done.entries, done.digest, done.book
+        else:
+            totals = _current(self._connection)
+            self._before = understood(totals)
+            self.entries, self.digest, self.book = totals.entries, totals.digest, self._before[0]
+
+    def add(self, record: Record) -> int:
+        """Append one entry; its number.
+
+        Raises:
+            BrokenRule: it cannot follow.
+        """
+        book = after(self.book, record, entry=self.entries + 1)
+        content = canonical(record)
+        self.book, self.entries = book, self.entries + 1
+        self.digest = chained(self.digest, content)
+        row = (self.entries, content, self.digest, sign(self._key, self.digest))
+        append_row(self._connection, row)
+        return self.entries
+
+    def save(self) -> None:
+        """Write the totals, once for all entries of the transaction."""
+        assert self.book is not None
+        now = standing(self.book, entries=self.entries, before=self._before)
+        totals = Totals(self.entries, self.digest, canonical(self.book), canonical(now))
+        write_totals(self._connection, totals)
+
+
+def read_standing(path: Path) -> Standing:
+    """What a ledger says is spent, quickly and unchecked (see client/ledger_check.py).
+
+    Raises:
+        LedgerError: no ledger, or totals that are not of its last entry.
+    """
+    with reading(path) as connection:
+        if version_of(connection, path) > 1:
+            return understood(_current(connection))[1]
+        done = replay(rows(connection), None)
+    return standing(done.book, entries=done.entries)
+
+
+def understood(totals: Totals) -> tuple[Book, Standing]:
+    """Totals as what they say. Raises LedgerError when they are damaged."""
+    try:
+        book = Book.model_validate_json(totals.book)
+        return book, Standing.model_validate_json(totals.standing)
+    except (ValidationError, ConfigError):
+        raise LedgerError("the totals are damaged: `fedward budget verify` the ledger") from None
+
+
+def _current(connection: Connection) -> Totals:
+    totals = read_totals(connection)
+    if totals is None or totals[:2] != last_row(connection):
+        raise LedgerError("the totals are not those of the last entry: `fedward budget verify` it")
+    return totals
