@@ -166,9 +166,8 @@ def migrate(connection: sqlite3.Connection, path: Path) -> bool:
 
 def rows(connection: sqlite3.Connection) -> Iterator[Row]:
     """All entries, first to last."""
-    yield from connection.execute(
-        "SELECT number, record, hash, signature FROM entries ORDER BY number"
-    )
+    query = "SELECT number, record, hash, signature FROM entries ORDER BY number"
+    return iter(connection.execute(query))
 
 
 def last_row(connection: sqlite3.Connection) -> tuple[int, bytes]:
