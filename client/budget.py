@@ -18,15 +18,16 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from fedward.client.ledger_book import Book, charged, merged, spent
-from fedward.client.ledger_entries import MOST_STEPS, Events, Reason, Request
+from fedward.client.ledger_entries import Events, Reason, Request
 from fedward.client.policy import LEAST_NOISE, Policy, Unit
 from fedward.common.config import Frozen
 from fedward.common.errors import ConfigError
 from fedward.common.privacy import GaussianEvent, epsilon_of
 
 MOST_MECHANISMS = 16  # different ones in one request; each takes a quarter of a second to account
+MOST_STEPS = 10**6  # of one mechanism in one request; accounting for 10**9 takes minutes
 _MOST_NOISE, _LEAST_RATE = 1e4, 1e-6
-_PREFIXES = (1000, 10**6)
+_PREFIX = 1000
 _AMEND = "let the officer raise it with `fedward budget amend`"
 
 
@@ -195,10 +196,9 @@ def _by_budget(book: Book, request: Request) -> Refusal | None:
 def _prefixes(events: Events) -> Iterator[Events]:
     """The events, but first, if they are many, fewer steps of them: memory and time of accounting
     grow with epsilon, and a hostile request is refused before they get out of hand."""
-    for most in _PREFIXES:
-        if any(event.steps > most for event in events):
-            yield tuple(
-                GaussianEvent(event.noise_multiplier, event.sample_rate, min(event.steps, most))
-                for event in events
-            )
+    if any(event.steps > _PREFIX for event in events):
+        yield tuple(
+            GaussianEvent(event.noise_multiplier, event.sample_rate, min(event.steps, _PREFIX))
+            for event in events
+        )
     yield events

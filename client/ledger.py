@@ -80,9 +80,9 @@ class Ledger:
         Raises:
             BudgetError: budget or policy forbid it, which is written down too.
         """
-        now = self._clock()
         with self.page() as page:
             assert page.book is not None
+            now = self._clock()  # after any wait for other processes
             refused = refusal(page.book, request, today=now.astimezone(UTC).date())
             if refused is None:
                 return page.add(ReserveRecord(time=timestamp(now), request=request))

@@ -29,7 +29,6 @@ from fedward.common.privacy import GaussianEvent
 
 RECORD_VERSION = 1
 GENESIS = bytes(32)  # the hash before the first entry
-MOST_STEPS = 10**9
 MOST_LETTERS = 500  # of a message
 
 Events = tuple[GaussianEvent, ...]
