@@ -12,15 +12,13 @@ from torch.autograd import Function
 
 from fedward.common.bookkeeping import Page, first_only, noted
 from fedward.common.conv_gradients import (
-    Geometry,
-    Use,
     Way,
-    centre,
     cheapest,
     form_patchwise,
     form_singly,
     norms_by_gram,
 )
+from fedward.common.conv_use import Geometry, Use, centre
 from fedward.common.errors import ModelError
 from fedward.common.gram import CancelledError
 from fedward.common.notes import Note, Sums, Weights

@@ -12,15 +12,13 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fedward.common.conv_gradients import (
-    Geometry,
-    Use,
     Way,
-    centre,
     cheapest,
     form_patchwise,
     form_singly,
     norms_by_gram,
 )
+from fedward.common.conv_use import Geometry, Use, centre
 from fedward.common.gram import SUMMING, CancelledError
 from fedward.common.kernels import HAVE_NUMBA, JIT_VARIABLE
 
