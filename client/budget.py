@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 from fedward.client.ledger_book import Book, charged, merged, spent
 from fedward.client.ledger_entries import Events, Reason, Request
-from fedward.client.policy import LEAST_NOISE, Policy, Unit
-from fedward.common.config import Frozen
+from fedward.client.policy import LEAST_NOISE, Policy
+from fedward.common.config import Frozen, Unit
 from fedward.common.errors import ConfigError
 from fedward.common.privacy import GaussianEvent, epsilon_of
 
@@ -175,17 +175,17 @@ def _accountable(events: Events) -> bool:
 
 def _by_budget(book: Book, request: Request) -> Refusal | None:
     policy, study = book.policy, request.study
-    own, whole = charged(book, study), charged(book)
+    limits: tuple[tuple[Reason, float, str, Events], ...] = (
+        ("total", policy.epsilon_total, "epsilon_total", charged(book)),
+        ("study", policy.share(study), f"the share of study {study}", charged(book, study)),
+    )
     for part in _prefixes(merged(request.events)):
-        for reason, limit, name, before in (
-            ("total", policy.epsilon_total, "epsilon_total", whole),
-            ("study", policy.share(study), f"the share of study {study}", own),
-        ):
+        for reason, limit, name, before in limits:
             needed = epsilon_at(merged([*before, *part]), policy.delta)
             if needed > limit:
                 left = limit - epsilon_at(before, policy.delta)
                 return Refusal(
-                    "total" if reason == "total" else "study",
+                    reason,
                     f"round {request.round} of {study} does not fit: it would bring the charged "
                     f"epsilon to {needed:.4g} or more, {name} is {limit:g} and {left:.4g} of it is "
                     f"left; ask for fewer steps or more noise, or {_AMEND}",

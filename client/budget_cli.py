@@ -113,7 +113,7 @@ def _in_words(now: "Standing") -> str:
     lines = [
         f"epsilon {now.epsilon_total:g} at delta {now.delta:g}, unit: one {now.unit}",
         f"spent {now.epsilon_spent:.4g}, reserved {now.epsilon_reserved:.4g}, left {left:.4g}; "
-        f"{now.entries} entries",
+        f"{now.entries} {'entry' if now.entries == 1 else 'entries'}",
     ]
     lines += [
         f"  {one.study}: spent {one.epsilon_spent:.4g}, reserved {one.epsilon_reserved:.4g} of "

@@ -22,8 +22,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import BaseModel, Field, StringConstraints, TypeAdapter, ValidationError
 
-from fedward.client.policy import NAME, Policy, Unit
-from fedward.common.config import Count, Frozen
+from fedward.client.policy import NAME, Policy
+from fedward.common.config import Count, Frozen, Unit
 from fedward.common.errors import ConfigError, LedgerError
 from fedward.common.privacy import GaussianEvent
 
@@ -74,53 +74,50 @@ class Request:
             )
 
 
-class PolicyRecord(Frozen):
+class Dated(Frozen):
+    """What every record states: its version, and the hospital's clock."""
+
+    version: Literal[1] = 1
+    time: Time
+
+
+class PolicyRecord(Dated):
     """The officer's policy from here on, and the key that signs; always the first entry."""
 
     kind: Literal["policy"] = "policy"
-    version: Literal[1] = 1
-    time: Time
     public_key: Hex
     policy: Policy
 
 
-class ReserveRecord(Frozen):
+class ReserveRecord(Dated):
     """A round may read data: its worst case is charged."""
 
     kind: Literal["reserve"] = "reserve"
-    version: Literal[1] = 1
-    time: Time
     request: Request
 
 
-class ReleaseRecord(Frozen):
+class ReleaseRecord(Dated):
     """Bytes left the hospital through these mechanisms of an open reservation."""
 
     kind: Literal["release"] = "release"
-    version: Literal[1] = 1
-    time: Time
     reservation: Count
     events: Events
     sha256: Hex
     size: Annotated[int, Field(ge=0)]
 
 
-class SettleRecord(Frozen):
+class SettleRecord(Dated):
     """What a reservation really spent; the rest of it is free again."""
 
     kind: Literal["settle"] = "settle"
-    version: Literal[1] = 1
-    time: Time
     reservation: Count
     events: Events
 
 
-class RefuseRecord(Frozen):
+class RefuseRecord(Dated):
     """A round was refused; nothing is charged."""
 
     kind: Literal["refuse"] = "refuse"
-    version: Literal[1] = 1
-    time: Time
     request: Request
     reason: Reason
     message: Line

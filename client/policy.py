@@ -12,12 +12,11 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import Field, StringConstraints, model_validator
 
-from fedward.common.config import Count, Frozen, Positive, validated
+from fedward.common.config import Count, Frozen, Positive, Unit, validated
 from fedward.common.errors import ConfigError
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9 ._:@/+-]{0,99}$"
 Name = Annotated[str, StringConstraints(pattern=NAME)]
-Unit = Literal["patient", "image"]
 # With less noise one step alone can be worth an epsilon of 75, and accounting takes gigabytes.
 LEAST_NOISE = 0.1
 

@@ -3,14 +3,12 @@
 import statistics
 from collections.abc import Sequence
 
-from pydantic import BaseModel, ConfigDict
-
-from fedward.common.config import ModelName, Study
+from fedward.common.config import Frozen, ModelName, Study
 from fedward.common.errors import ConfigError
 from fedward.sims.accuracy_runs import Measured
 
 
-class AccuracyRow(BaseModel):
+class AccuracyRow(Frozen):
     """One recipe over its seeds.
 
     Attributes:
@@ -24,8 +22,6 @@ class AccuracyRow(BaseModel):
         seconds_mean: wall-clock time of a run.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     setting: str
     model: ModelName
     epsilon: float | None
@@ -38,10 +34,8 @@ class AccuracyRow(BaseModel):
     seconds_mean: float
 
 
-class AccuracyTable(BaseModel):
+class AccuracyTable(Frozen):
     """What accuracy.json holds."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     rows: list[AccuracyRow]
 

@@ -6,22 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
-from fedward.common.config import Study
+from fedward.common.config import Frozen, Study
 from fedward.common.errors import RunError
 from fedward.common.result import Result, TestPart
 from fedward.sims.accuracy_runs import read_scored
 from fedward.sims.search_plan import Candidate, Scalar
 
 
-class Part(BaseModel):
-    """Base of all parts: frozen, closed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class SearchRun(Part):
+class SearchRun(Frozen):
     """One run of a candidate; ``folder`` is its run directory, beside search.json."""
 
     seed: int
@@ -30,7 +22,7 @@ class SearchRun(Part):
     folder: str
 
 
-class CandidateRow(Part):
+class CandidateRow(Frozen):
     """One candidate over its seeds.
 
     Attributes:
@@ -50,7 +42,7 @@ class CandidateRow(Part):
     runs: list[SearchRun]
 
 
-class SearchPrivacy(Part):
+class SearchPrivacy(Frozen):
     """What all runs of the search reveal together about one Training record.
 
     Attributes:
@@ -68,7 +60,7 @@ class SearchPrivacy(Part):
     accountant: str
 
 
-class Search(Part):
+class Search(Frozen):
     """All of search.json.
 
     Attributes:

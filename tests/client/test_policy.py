@@ -51,7 +51,7 @@ def test_a_policy_is_the_same_after_json(tmp_path: Path) -> None:
     [
         ("epsilon_total", "epsilon_totl", "did you mean 'epsilon_total'"),
         ("default: 4", "defualt: 4", "did you mean 'default'"),
-        ("unit: patient", "unit: ward", "unit: Input should be 'patient' or 'image'"),
+        ("unit: patient", "unit: ward", "unit: Input should be 'image' or 'patient'"),
         ("patients: 2900", "patients: 0", "patients: Input should be greater"),
         ("patients: 2900", "patients: 2900\ndelta: 0.001", "must be below 1/patients"),
         ("patients: 2900", "patients: 50", "patients is below minimum_patients"),
