@@ -4,16 +4,14 @@ The signed copy in the ledger (client/ledger.py) counts, not the file: a file ed
 nothing until the officer signs it again with `fedward budget amend`.
 """
 
-from collections.abc import Hashable
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import Field, StringConstraints, model_validator
 
-from fedward.common.config import Count, Frozen, Positive, Unit, validated
-from fedward.common.errors import ConfigError
+from fedward.common.config import Count, Frozen, Positive, Unit
+from fedward.common.documents import read_document
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9 ._:@/+-]{0,99}$"
 Name = Annotated[str, StringConstraints(pattern=NAME)]
@@ -93,32 +91,5 @@ class Policy(Frozen):
 
 
 def read_policy(path: Path) -> Policy:
-    """The policy in a YAML or JSON file.
-
-    Raises:
-        ConfigError: in one line what is wrong, where, and the nearest known key.
-    """
-    try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_EveryKeyOnce)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        why = " ".join(str(error).split())
-        raise ConfigError(f"{path} cannot be read as YAML or JSON: {why}") from None
-    if not isinstance(document, dict):
-        raise ConfigError(
-            f"{path} holds no policy: give keys such as unit, patients, epsilon_total"
-        )
-    try:
-        return validated(Policy, document, name="policy")
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
-
-
-class _EveryKeyOnce(yaml.SafeLoader):
-    """YAML lets the last of two equal keys win; a budget that stands twice is a mistake."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = sorted({str(key) for key in keys if keys.count(key) > 1})
-        if twice:
-            raise yaml.YAMLError(f"{twice[0]} stands twice (line {node.start_mark.line + 1} on)")
-        return super().construct_mapping(node, deep)
+    """The policy in a YAML or JSON file. Raises ConfigError when it is not one."""
+    return read_document(path, Policy, name="policy", keys="unit, patients, epsilon_total")

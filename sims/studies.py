@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import yaml
-
 from fedward.common.config import (
     NOT_AUGMENTED,
     STARTS_FROM_DRAWINGS,
@@ -14,6 +12,7 @@ from fedward.common.config import (
     Study,
     parse_study,
 )
+from fedward.common.documents import read_document
 from fedward.common.errors import ConfigError
 from fedward.common.vgg_weights import read_weights, weights_file
 from fedward.sims.recipes import recipe
@@ -21,13 +20,7 @@ from fedward.sims.recipes import recipe
 
 def read_study(path: Path) -> Study:
     """A study of the user's own, from YAML or JSON. Raises ConfigError when it is not one."""
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} cannot be read as YAML or JSON: {error}") from None
-    if not isinstance(document, dict):
-        raise ConfigError(f"{path} holds no study: give keys such as name, training, rounds")
-    return parse_study(document)
+    return read_document(path, Study, name="study", keys="name, training, rounds")
 
 
 def customised(

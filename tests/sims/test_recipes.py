@@ -121,7 +121,12 @@ def test_flower_run_configuration() -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("[1, 2", "cannot be read"), ("[1, 2]", "holds no study"), ("name: x\nsede: 1", "sede")],
+    [
+        ("[1, 2", "cannot be read"),
+        ("[1, 2]", "holds no study"),
+        ("name: x\nsede: 1", r"study\.yaml: unknown key 'sede'"),
+        ("name: x\nseed: 1\nseed: 2", "seed stands twice"),
+    ],
 )
 def test_a_file_that_is_no_study(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "study.yaml"
