@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from fedward.common.config import Frozen, ModelName, Study
 from fedward.common.errors import ConfigError
 from fedward.sims.accuracy_runs import Measured
+from fedward.sims.over_seeds import over_seeds
 
 
 class AccuracyRow(Frozen):
@@ -66,16 +67,16 @@ def epsilon_of(study: Study) -> float | None:
 
 def _row(runs: Sequence[Measured]) -> AccuracyRow:
     study = runs[0].study
-    accuracies = [run.test.accuracy for run in runs]
+    scores = over_seeds([run.test for run in runs])
     return AccuracyRow(
         setting=setting_of(study),
         model=study.training.model,
         epsilon=epsilon_of(study),
         recipe=study.name,
-        accuracy_mean=statistics.fmean(accuracies),
-        accuracy_std=statistics.stdev(accuracies) if len(runs) > 1 else None,
-        macro_f1_mean=statistics.fmean(run.test.macro_f1 for run in runs),
+        accuracy_mean=scores.accuracy_mean,
+        accuracy_std=scores.accuracy_std,
+        macro_f1_mean=scores.macro_f1_mean,
         seeds=[run.study.seed for run in runs],
-        accuracies=accuracies,
+        accuracies=[run.test.accuracy for run in runs],
         seconds_mean=statistics.fmean(run.seconds for run in runs),
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 from fedward.common.config import Study
 from fedward.common.faces import split_name
 from fedward.sims.accuracy_table import AccuracyRow, AccuracyTable
+from fedward.sims.over_seeds import accuracy_in_words
 
 HEADS = ("Setting", "Model", "Epsilon", "Accuracy", "Macro-F1", "Seeds", "Recipe")
 NOTE = """\
@@ -36,12 +37,11 @@ def markdown(table: AccuracyTable, studies: Sequence[Study]) -> str:
 
 
 def _cells(row: AccuracyRow, study: Study) -> tuple[str, ...]:
-    spread = "" if row.accuracy_std is None else f" ± {100 * row.accuracy_std:.1f}"
     return (
         row.setting,
         f"`{row.model}`",
         _epsilon(study),
-        f"{100 * row.accuracy_mean:.1f}{spread} %",
+        accuracy_in_words(row.accuracy_mean, row.accuracy_std),
         f"{100 * row.macro_f1_mean:.1f} %",
         ", ".join(map(str, row.seeds)),
         f"`{row.recipe}`",

@@ -1,7 +1,6 @@
 """What search.json holds, and the ranking in it: arithmetic on finished runs."""
 
 import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from fedward.common.config import Frozen, Study
 from fedward.common.errors import RunError
 from fedward.common.result import Result, TestPart
 from fedward.sims.accuracy_runs import read_scored
+from fedward.sims.over_seeds import over_seeds
 from fedward.sims.search_plan import Candidate, Scalar
 
 
@@ -124,13 +124,13 @@ def read_finished(study: Study, folder: Path) -> Finished:
 
 def row_of(candidate: Candidate, runs: Sequence[Finished]) -> CandidateRow:
     """A candidate with what its runs, one or more, came to."""
-    accuracies = [run.test.accuracy for run in runs]
+    scores = over_seeds([run.test for run in runs])
     epsilons = [h.epsilon for run in runs for h in run.result.hospitals if h.epsilon is not None]
     return CandidateRow(
         settings=dict(candidate.settings),
-        accuracy_mean=statistics.fmean(accuracies),
-        accuracy_std=statistics.stdev(accuracies) if len(runs) > 1 else None,
-        macro_f1_mean=statistics.fmean(run.test.macro_f1 for run in runs),
+        accuracy_mean=scores.accuracy_mean,
+        accuracy_std=scores.accuracy_std,
+        macro_f1_mean=scores.macro_f1_mean,
         epsilon=max(epsilons, default=None),
         runs=[
             SearchRun(

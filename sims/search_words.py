@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from fedward.server.report_words import many, rounded_up, scientific
+from fedward.sims.over_seeds import accuracy_in_words
 from fedward.sims.search_plan import Settings, in_words, written
-from fedward.sims.search_table import CandidateRow, Search, SearchPrivacy
+from fedward.sims.search_table import Search, SearchPrivacy
 
 PAPER = (
     "Papernot and Steinke 2022, “Hyperparameter Tuning with Renyi Differential Privacy”, show that "
@@ -63,6 +64,7 @@ def _together(privacy: SearchPrivacy, runs: int) -> str:
 def markdown(found: Search) -> str:
     """search.md: the winner, who is tied with it, everybody, the command, the cost in privacy."""
     first = found.candidates[0]
+    best = accuracy_in_words(first.accuracy_mean, first.accuracy_std)
     points = f"{100 * found.standard_error:.1f} points"
     tied = "; ".join(_code(settings) for settings in found.tied) or "none"
     statements = "\n".join(f"- {sentence}" for sentence in found.privacy_statement)
@@ -70,7 +72,7 @@ def markdown(found: Search) -> str:
     return f"""\
 # Settings of {found.recipe}, chosen on {found.split} of {found.data}
 
-Winner: {_code(found.winner)}, accuracy {_accuracy(first)} on
+Winner: {_code(found.winner)}, accuracy {best} on
 {many(found.validation_images, "image")}, seeds {seeds}.
 
 Within one standard error of it ({points}): {tied}.
@@ -98,17 +100,22 @@ def _table(found: Search) -> str:
         values = [written(row.settings[key]) for key in found.varied]
         epsilon = "none" if row.epsilon is None else rounded_up(row.epsilon)
         f1 = f"{100 * row.macro_f1_mean:.1f} %"
-        lines.append(_line([str(rank), *values, _accuracy(row), f1, epsilon]))
+        lines.append(
+            _line(
+                [
+                    str(rank),
+                    *values,
+                    accuracy_in_words(row.accuracy_mean, row.accuracy_std),
+                    f1,
+                    epsilon,
+                ]
+            )
+        )
     return "\n".join(lines)
 
 
 def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def _accuracy(row: CandidateRow) -> str:
-    spread = "" if row.accuracy_std is None else f" ± {100 * row.accuracy_std:.1f}"
-    return f"{100 * row.accuracy_mean:.1f}{spread} %"
 
 
 def _code(settings: Settings) -> str:
