@@ -5,6 +5,7 @@ here.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -32,15 +33,31 @@ def carry_out(order: Order, site: Site) -> Update:
     patients = _patients(order, site)
     model = build(order.training.model, seed=order.seed)
     load_arrays(model, order.arrays)
-    inputs = network_inputs(order.training.model, site.faces.images, cache=site.cache)
-    labels = torch.from_numpy(np.asarray(site.faces.labels))
-    noise = torch_generator(order.seed, "noise", site.name, order.round)
-    batches = torch_generator(order.seed, "batches", site.name, order.round)
+    own = _Own(
+        inputs=network_inputs(order.training.model, site.faces.images, cache=site.cache),
+        labels=torch.from_numpy(np.asarray(site.faces.labels)),
+        size=site.size,
+        patients=patients,
+        batches=torch_generator(order.seed, "batches", site.name, order.round),
+        noise=torch_generator(order.seed, "noise", site.name, order.round),
+    )
     if isinstance(model, LinearHead):
-        arrays = _linear(order, model, inputs, labels, site.size, patients, batches, noise)
+        arrays = _linear(order, model, own)
     else:
-        arrays = _network(order, model, inputs, labels, site.size, patients, batches, noise)
+        arrays = _network(order, model, own)
     return Update(order.round, arrays)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Own:
+    """What a hospital adds to an order: what it trains on, and its randomness."""
+
+    inputs: torch.Tensor
+    labels: torch.Tensor
+    size: int
+    patients: PatientRows | None
+    batches: torch.Generator
+    noise: torch.Generator
 
 
 def rehearse(training: TrainingConfig, *, private: bool) -> None:
@@ -63,16 +80,7 @@ def rehearse(training: TrainingConfig, *, private: bool) -> None:
     carry_out(order, Site("rehearsal", len(blank), blank, cache=None))
 
 
-def _network(
-    order: Order,
-    model: torch.nn.Module,
-    inputs: torch.Tensor,
-    labels: torch.Tensor,
-    size: int,
-    patients: PatientRows | None,
-    batches: torch.Generator,
-    noise: torch.Generator,
-) -> Arrays:
+def _network(order: Order, model: torch.nn.Module, own: _Own) -> Arrays:
     """Epochs of (private) gradient descent."""
     settings = order.training
     plan = FitPlan(
@@ -86,43 +94,34 @@ def _network(
         calibrate=settings.calibrate,
         augment=settings.augment,
         resolution=order.resolution,
-        expected_examples=size,
+        expected_examples=own.size,
     )
     fit(
         model,
-        inputs,
-        labels,
+        own.inputs,
+        own.labels,
         plan,
         privacy=_privacy(order),
-        batches=batches,
-        noise=noise,
-        patients=patients,
+        batches=own.batches,
+        noise=own.noise,
+        patients=own.patients,
     )
     return difference(to_arrays(model), order.arrays)
 
 
-def _linear(
-    order: Order,
-    head: LinearHead,
-    features: torch.Tensor,
-    labels: torch.Tensor,
-    size: int,
-    patients: PatientRows | None,
-    batches: torch.Generator,
-    noise: torch.Generator,
-) -> Arrays:
+def _linear(order: Order, head: LinearHead, own: _Own) -> Arrays:
     """The mean of the features in the statistics round, full-batch gradient steps in all others."""
 
     def drawn() -> Iterator[torch.Tensor] | None:
-        return None if patients is None else patients.once_each(batches)
+        return None if own.patients is None else own.patients.once_each(own.batches)
 
     if order.task == "statistics":
         mean = noisy_mean(
-            features,
+            own.inputs,
             bound=head.kind.bound,
-            declared=size,
+            declared=own.size,
             noise_multiplier=order.noise_multiplier,
-            noise=noise,
+            noise=own.noise,
             patients=drawn(),
         )
         head.mean.add_(mean)
@@ -130,11 +129,11 @@ def _linear(
         for _ in range(order.training.epochs):
             weight, bias = noisy_gradient(
                 head,
-                features,
-                labels,
-                declared=size,
+                own.inputs,
+                own.labels,
+                declared=own.size,
                 privacy=_privacy(order),
-                noise=noise,
+                noise=own.noise,
                 patients=drawn(),
             )
             with torch.no_grad():
