@@ -1,22 +1,23 @@
-"""The hospital's side of Flower: a ClientApp that answers two questions and lets nothing else out.
+"""The hospital's side of Flower: a ClientApp that answers two questions, through one gate.
 
 An exception's text may hold a path, a value or an id of a patient, and Flower would send it to the
-aggregator word for word. So every exception is logged here, at the hospital, and the aggregator is
-told its kind alone.
+aggregator word for word; even its kind can depend on the data. So every exception is logged here,
+at the hospital, and the aggregator is told that the order failed.
 """
 
 import logging
 from collections.abc import Callable
 
-from flwr.app import Context, Error, Message, RecordDict
+from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from fedward import __version__
-from fedward.client.local import carry_out
+from fedward.client.gate import Answer, let_out
+from fedward.client.round import answer
 from fedward.client.site import Site
-from fedward.common.messages import Hello, pack_hello, pack_update, read_order
-
-FAILED = 101  # any code above Flower's own; the reason carries the kind
+from fedward.common.errors import UpdateError
+from fedward.common.messages import Failed, Hello, Refused
+from fedward.common.wire import read_order
 
 log = logging.getLogger("fedward.client")
 
@@ -30,25 +31,29 @@ def client_app(open_site: Callable[[Context], Site]) -> ClientApp:
 
     @app.query()
     def introduce(message: Message, context: Context) -> Message:
-        def answer() -> RecordDict:
-            site = open_site(context)
-            return pack_hello(Hello(site.name, site.size, __version__))
-
-        return _guarded(message, answer)
+        return _answered(message, context, lambda site: Hello(site.name, site.size, __version__))
 
     @app.train()
     def train(message: Message, context: Context) -> Message:
-        def answer() -> RecordDict:
-            return pack_update(carry_out(read_order(message), open_site(context)))
+        return _answered(message, context, lambda site: _to_order(message, site))
 
-        return _guarded(message, answer)
+    def _answered(message: Message, context: Context, say: Callable[[Site], Answer]) -> Message:
+        guard = None
+        try:
+            site = open_site(context)
+            guard = site.guard
+            return let_out(say(site), message, guard)
+        except Exception:
+            log.exception("this order failed")
+            return let_out(Failed(), message, guard)
 
     return app
 
 
-def _guarded(message: Message, answer: Callable[[], RecordDict]) -> Message:
+def _to_order(message: Message, site: Site) -> Answer:
     try:
-        return Message(content=answer(), reply_to=message)
-    except Exception as error:
-        log.exception("this order failed")
-        return Message(error=Error(code=FAILED, reason=type(error).__name__), reply_to=message)
+        order = read_order(message)
+    except UpdateError as error:
+        log.warning("this is no order: %s", error)
+        return Refused("order")
+    return answer(order, site)

@@ -17,7 +17,7 @@ from datetime import date
 from functools import lru_cache
 from typing import NamedTuple
 
-from fedward.client.ledger_book import Book, charged, merged, spent
+from fedward.client.ledger_book import Book, charged, held_for, merged, spent
 from fedward.client.ledger_entries import Events, Reason, Request
 from fedward.client.policy import LEAST_NOISE, Policy
 from fedward.common.config import Frozen, Unit
@@ -76,7 +76,10 @@ class Standing(Frozen):
 
 def refusal(book: Book, request: Request, *, today: date) -> Refusal | None:
     """Why the request may not read data, or None when it may."""
-    return against_policy(book.policy, request, today) or _by_budget(book, request)
+    forbidden = against_policy(book.policy, request, today)
+    if forbidden is not None or held_for(book, request) is not None:
+        return forbidden
+    return _by_budget(book, request)
 
 
 def standing(book: Book, *, entries: int, before: tuple[Book, Standing] | None = None) -> Standing:
@@ -155,6 +158,13 @@ def against_policy(policy: Policy, request: Request, today: date) -> Refusal | N
             f"noise multiplier {least:g} is below {policy.minimum_noise_multiplier:g}, the least "
             "that is allowed: add noise",
         )
+    if not _allowed(policy, request):
+        return Refusal(
+            "policy",
+            f"{request.leaves} of {request.model} after {request.epochs} epochs: the policy lets "
+            f"out {', '.join(policy.may_leave) or 'nothing'}, of {_models(policy)}, after "
+            f"{policy.maximum_epochs} epochs at most",
+        )
     if not _accountable(events):
         return Refusal(
             "mechanism",
@@ -162,6 +172,18 @@ def against_policy(policy: Policy, request: Request, today: date) -> Refusal | N
             f"{_MOST_NOISE:g}, rate from {_LEAST_RATE:g} and up to {MOST_STEPS:g} steps",
         )
     return None
+
+
+def _allowed(policy: Policy, request: Request) -> bool:
+    return (
+        request.leaves in policy.may_leave
+        and (policy.models is None or request.model in policy.models)
+        and request.epochs <= policy.maximum_epochs
+    )
+
+
+def _models(policy: Policy) -> str:
+    return "any model" if policy.models is None else " or ".join(policy.models)
 
 
 def _accountable(events: Events) -> bool:

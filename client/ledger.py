@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from fedward.client.budget import refusal
 from fedward.client.keys import public_hex
-from fedward.client.ledger_book import BrokenRule
+from fedward.client.ledger_book import BrokenRule, held_for
 from fedward.client.ledger_entries import (
     MOST_LETTERS,
     Events,
@@ -30,7 +30,7 @@ from fedward.client.ledger_entries import (
     timestamp,
 )
 from fedward.client.ledger_file import create_file, create_tables, migrate, writing_to
-from fedward.client.ledger_page import Page
+from fedward.client.ledger_page import Page, last_records, read_policy_of
 from fedward.client.policy import Policy
 from fedward.common.errors import BudgetError, ConfigError, LedgerError
 
@@ -74,8 +74,16 @@ class Ledger:
             except BrokenRule as error:
                 raise ConfigError(f"this policy cannot follow: {error}") from None
 
+    @property
+    def policy(self) -> Policy:
+        """The policy in force."""
+        return read_policy_of(self._path)
+
     def reserve(self, request: Request) -> int:
         """Charge the worst case of a round, before any data is read; the reservation's number.
+
+        The reservation of an order that comes a second time stays the one that it has, as long as
+        nothing was released from it.
 
         Raises:
             BudgetError: budget or policy forbid it, which is written down too.
@@ -85,14 +93,17 @@ class Ledger:
             now = self._clock()  # after any wait for other processes
             refused = refusal(page.book, request, today=now.astimezone(UTC).date())
             if refused is None:
+                again = held_for(page.book, request)
+                if again is not None:
+                    return again
                 return page.add(ReserveRecord(time=timestamp(now), request=request))
             page.add(_refused(request, refused.reason, refused.message, now))
         raise BudgetError(refused.message, reason=refused.reason)
 
-    def refuse(self, request: Request, message: str) -> None:
+    def refuse(self, request: Request, message: str, *, reason: Reason = "policy") -> None:
         """Write down that a round was refused for a reason beyond the budget (one short line)."""
         with self.page() as page:
-            page.add(_refused(request, "policy", message, self._clock()))
+            page.add(_refused(request, reason, message, self._clock()))
 
     def release(self, reservation: int, events: Events, *, sha256: str, size: int) -> None:
         """Write down what is about to leave through which mechanisms of an open reservation:
@@ -108,6 +119,21 @@ class Ledger:
             )
         )
 
+    def conclude(self, reservation: int, events: Events, *, sha256: str, size: int) -> None:
+        """`release` and `settle` of all that left, in one transaction: the common case."""
+        time = timestamp(self._clock())
+        left = ReleaseRecord(
+            time=time, reservation=reservation, events=events, sha256=sha256, size=size
+        )
+        self._follow_up(left, SettleRecord(time=time, reservation=reservation, events=events))
+
+    def has_released(self, sha256: str, *, among: int = 64) -> bool:
+        """Whether bytes with this SHA-256 were let out, as one of the last entries says."""
+        return any(
+            isinstance(record, ReleaseRecord) and record.sha256 == sha256
+            for record in last_records(self._path, among)
+        )
+
     def settle(self, reservation: int, events: Events) -> None:
         """Close a reservation with what was really spent; the rest of it is free again.
 
@@ -118,12 +144,13 @@ class Ledger:
         time = timestamp(self._clock())
         self._follow_up(SettleRecord(time=time, reservation=reservation, events=events))
 
-    def _follow_up(self, record: ReleaseRecord | SettleRecord) -> None:
+    def _follow_up(self, *records: ReleaseRecord | SettleRecord) -> None:
         with self.page() as page:
-            try:
-                page.add(record)
-            except BrokenRule as error:
-                raise BudgetError(f"{self._path}: {error}", reason=record.kind) from None
+            for record in records:
+                try:
+                    page.add(record)
+                except BrokenRule as error:
+                    raise BudgetError(f"{self._path}: {error}", reason=record.kind) from None
 
     @contextmanager
     def page(self) -> Iterator[Page]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pydantic import Field
 
 from fedward.client.ledger_entries import (
+    NO_ORDER,
     Events,
     PolicyRecord,
     Record,
@@ -32,6 +33,7 @@ class Hold(Frozen):
     """An open reservation: charged whole until it is settled, or for ever if nobody comes back."""
 
     study: str
+    order: str
     reserved: Events
     released: Events = ()
 
@@ -81,6 +83,17 @@ def charged(book: Book, study: str | None = None) -> Events:
     return merged([*spent(book, study), *(event for hold in holds for event in hold.reserved)])
 
 
+def held_for(book: Book, request: Request) -> int | None:
+    """The open reservation of this very order, of which nothing has left yet, if there is one: an
+    order that comes again after a crash is not charged again, since only one answer can leave."""
+    events = merged(request.events)
+    for number, hold in book.holds.items():
+        same = (hold.study, hold.order, hold.reserved) == (request.study, request.order, events)
+        if same and request.order != NO_ORDER and not hold.released:
+            return number
+    return None
+
+
 def after(book: Book | None, record: Record, *, entry: int) -> Book:
     """The book after one more entry. Budgets are not looked at here, see client/budget.py.
 
@@ -127,7 +140,7 @@ def _reserved(book: Book, record: ReserveRecord, entry: int) -> Book:
         raise BrokenRule("it reserves nothing that this ledger counts")
     study = _study(book, request, record.time)
     study = study.model_copy(update={"rounds": study.rounds + 1})
-    hold = Hold(study=request.study, reserved=events)
+    hold = Hold(study=request.study, order=request.order, reserved=events)
     studies = {**book.studies, request.study: study}
     return book.model_copy(update={"studies": studies, "holds": {**book.holds, entry: hold}})
 

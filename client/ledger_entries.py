@@ -22,7 +22,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import BaseModel, Field, StringConstraints, TypeAdapter, ValidationError
 
-from fedward.client.policy import NAME, Policy
+from fedward.client.policy import NAME, Leaves, Policy
 from fedward.common.config import Count, Frozen, Unit
 from fedward.common.errors import ConfigError, LedgerError
 from fedward.common.privacy import GaussianEvent
@@ -30,12 +30,15 @@ from fedward.common.privacy import GaussianEvent
 RECORD_VERSION = 1
 GENESIS = bytes(32)  # the hash before the first entry
 MOST_LETTERS = 500  # of a message
+NO_ORDER = "0" * 64
 
 Events = tuple[GaussianEvent, ...]
 Hex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Time = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
 Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,500}$")]
-Reason = Literal["unit", "study", "period", "patients", "noise", "mechanism", "total", "policy"]
+Reason = Literal[
+    "unit", "study", "period", "patients", "noise", "mechanism", "total", "policy", "consent"
+]
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,9 @@ class Request:
         unit: what the events hide, one patient or one image.
         patients: how many (declared, public) patients the round draws from.
         events: all mechanisms that the round may run.
+        leaves: what kind of private value is to leave.
+        epochs: passes over the data in this round.
+        order: SHA-256 of the order, so that an auditor sees for what was charged; zeros for none.
 
     Raises:
         ConfigError: a name or a number that no ledger takes.
@@ -60,6 +66,9 @@ class Request:
     unit: Unit
     patients: int
     events: Events
+    leaves: Leaves = "update"
+    epochs: int = 1
+    order: str = NO_ORDER
 
     def __post_init__(self) -> None:
         for key, name in (("study", self.study), ("run", self.run), ("model", self.model)):
@@ -67,6 +76,8 @@ class Request:
                 raise ConfigError(
                     f"{key} {name[:40]!r} is no name: use up to 100 letters, digits and ._:@/+-"
                 )
+        if not re.fullmatch(r"[0-9a-f]{64}", self.order, re.ASCII) or self.order.endswith("\n"):
+            raise ConfigError("an order's digest is 64 hexadecimal digits")
         if self.round < 0 or self.patients < 1:
             raise ConfigError(
                 f"round {self.round} with {self.patients} patients does not exist: "

@@ -177,6 +177,12 @@ def last_row(connection: sqlite3.Connection) -> tuple[int, bytes]:
     return number, digest
 
 
+def last_contents(connection: sqlite3.Connection, most: int) -> list[tuple[int, bytes]]:
+    """Numbers and records of so many entries at the end, the last one first."""
+    query = "SELECT number, record FROM entries ORDER BY number DESC LIMIT ?"
+    return list(connection.execute(query, (most,)))
+
+
 def append_row(connection: sqlite3.Connection, row: Row) -> None:
     """One more entry."""
     connection.execute("INSERT INTO entries VALUES (?, ?, ?, ?)", row)

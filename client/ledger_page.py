@@ -8,10 +8,18 @@ from pydantic import ValidationError
 
 from fedward.client.budget import Standing, standing
 from fedward.client.ledger_book import Book, after
-from fedward.client.ledger_entries import GENESIS, Record, canonical, chained, sign
+from fedward.client.ledger_entries import (
+    GENESIS,
+    Record,
+    canonical,
+    chained,
+    read_record,
+    sign,
+)
 from fedward.client.ledger_file import (
     Totals,
     append_row,
+    last_contents,
     last_row,
     read_totals,
     reading,
@@ -20,6 +28,7 @@ from fedward.client.ledger_file import (
     write_totals,
 )
 from fedward.client.ledger_replay import replay
+from fedward.client.policy import Policy
 from fedward.common.errors import ConfigError, LedgerError
 
 
@@ -81,6 +90,27 @@ def read_standing(path: Path) -> Standing:
             return understood(_current(connection))[1]
         done = replay(rows(connection), None)
     return standing(done.book, entries=done.entries)
+
+
+def read_policy_of(path: Path) -> Policy:
+    """The policy in force, as the totals have it. Raises LedgerError as `read_standing` does."""
+    with reading(path) as connection:
+        if version_of(connection, path) > 1:
+            return understood(_current(connection))[0].policy
+        return replay(rows(connection), None).book.policy
+
+
+def last_records(path: Path, most: int) -> list[Record]:
+    """The last entries of a ledger, the last one first; unchecked but for their form.
+
+    Raises:
+        LedgerError: no ledger, or an entry that is no record.
+    """
+    with reading(path) as connection:
+        return [
+            read_record(content, entry=number)
+            for number, content in last_contents(connection, most)
+        ]
 
 
 def understood(totals: Totals) -> tuple[Book, Standing]:

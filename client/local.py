@@ -4,6 +4,7 @@ What comes back is the difference that the order made to the model. Losses, scor
 here.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ import torch
 
 from fedward.client.site import Site
 from fedward.common.arrays import Arrays, load_arrays, to_arrays
-from fedward.common.config import MOST_RECORDS_PER_PATIENT, TrainingConfig
+from fedward.common.config import MOST_RECORDS_PER_PATIENT, TrainingConfig, Unit
 from fedward.common.errors import ModelError
 from fedward.common.faces import SIDE, FaceSet
 from fedward.common.linear import LinearHead, noisy_gradient, noisy_mean
@@ -30,14 +31,34 @@ def carry_out(order: Order, site: Site) -> Update:
         ModelError: when the order's arrays do not fit its model, inputs are not finite, or the
             order protects other units than the site's size counts.
     """
-    patients = _patients(order, site)
+    return trained(prepared(order), order, site)
+
+
+def prepared(order: Order) -> torch.nn.Module:
+    """The order's model, ready to be trained; no data is read for it.
+
+    Raises:
+        ModelError: the order could not be carried out at any hospital.
+    """
+    _check_bounds(order)
     model = build(order.training.model, seed=order.seed)
     load_arrays(model, order.arrays)
+    return model
+
+
+def trained(model: torch.nn.Module, order: Order, site: Site) -> Update:
+    """How a model that was `prepared` changes by training as ordered, on this hospital's faces.
+
+    Raises:
+        ModelError: when inputs are not finite, or the order protects other units than the site's
+            size counts.
+    """
+    _check_unit(order, site.unit)
     own = _Own(
         inputs=network_inputs(order.training.model, site.faces.images, cache=site.cache),
         labels=torch.from_numpy(np.asarray(site.faces.labels)),
         size=site.size,
-        patients=patients,
+        patients=_patients(order, site),
         batches=torch_generator(order.seed, "batches", site.name, order.round),
         noise=torch_generator(order.seed, "noise", site.name, order.round),
     )
@@ -144,27 +165,34 @@ def _linear(order: Order, head: LinearHead, own: _Own) -> Arrays:
 
 def _patients(order: Order, site: Site) -> PatientRows | None:
     """Whose rows are whose, where the order protects patients; None where it protects images, or
-    nothing.
-
-    Raises:
-        ModelError: where the site's size, and so its noise, is about other units.
-    """
-    if order.noise_multiplier is None:
-        return None
+    nothing."""
     records = order.records_per_patient
-    unit = "image" if records is None else "patient"
-    if unit != site.unit:
-        raise ModelError(
-            f"the order protects every {unit}, and this hospital's size counts {site.unit}s: ask "
-            f"with privacy.unit {site.unit}"
-        )
-    if records is None:
+    if order.noise_multiplier is None or records is None:
         return None
-    if not 1 <= records <= MOST_RECORDS_PER_PATIENT:
+    return patient_rows(site.faces.patients, records=records)
+
+
+def _check_bounds(order: Order) -> None:
+    """Raises ModelError where no unit would be bounded."""
+    records = order.records_per_patient
+    if order.noise_multiplier is None:
+        return
+    if not 0 < order.clipping_norm < math.inf:
+        raise ModelError(f"a clipping norm of {order.clipping_norm} bounds nothing: order 1")
+    if records is not None and not 1 <= records <= MOST_RECORDS_PER_PATIENT:
         raise ModelError(
             f"{records} records of a patient in one step: order 1 to {MOST_RECORDS_PER_PATIENT}"
         )
-    return patient_rows(site.faces.patients, records=records)
+
+
+def _check_unit(order: Order, unit: Unit) -> None:
+    """Raises ModelError where the hospital's size, and so its noise, is about other units."""
+    asked = "image" if order.records_per_patient is None else "patient"
+    if order.noise_multiplier is not None and asked != unit:
+        raise ModelError(
+            f"the order protects every {asked}, and this hospital's size counts {unit}s: ask "
+            f"with privacy.unit {unit}"
+        )
 
 
 def _privacy(order: Order) -> StepPrivacy | None:

@@ -10,13 +10,17 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from fedward.common.config import Count, Frozen, Positive, Unit
+from fedward.common.config import Count, Frozen, ModelName, Positive, Unit
 from fedward.common.documents import read_document
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9 ._:@/+-]{0,99}$"
 Name = Annotated[str, StringConstraints(pattern=NAME)]
 # With less noise one step alone can be worth an epsilon of 75, and accounting takes gigabytes.
 LEAST_NOISE = 0.1
+
+
+Leaves = Literal["update", "statistics", "metrics"]
+ConsentMode = Literal["opt-out", "opt-in"]
 
 
 class StudyShares(Frozen):
@@ -46,6 +50,12 @@ class Policy(Frozen):
         may_leave: kinds of private values that may leave, each through a charged mechanism:
             "update" (how a model changed), "statistics" (means of features), "metrics" (counts
             of right answers). Nothing else leaves but declared public values.
+        models: which ones may be trained here; without it all that Fedward has.
+        maximum_epochs: of one round. The aggregator wishes, the hospital decides: an order beyond
+            it is refused, as is any other that this policy does not allow.
+        consent: "opt-out" leaves out patients with a no on the hospital's list (client/consent.py),
+            "opt-in" uses those with a yes alone; in both no data is read without the list. "none"
+            is for data to whose use every patient agreed otherwise.
     """
 
     unit: Unit
@@ -57,7 +67,10 @@ class Policy(Frozen):
     valid_until: date
     minimum_noise_multiplier: Annotated[float, Field(ge=LEAST_NOISE, allow_inf_nan=False)] = 0.5
     minimum_patients: Count = 1
-    may_leave: tuple[Literal["update", "statistics", "metrics"], ...] = ("update",)
+    may_leave: tuple[Leaves, ...] = ("update",)
+    models: tuple[ModelName, ...] | None = None
+    maximum_epochs: Count = 10
+    consent: Literal["none"] | ConsentMode = "none"
 
     @model_validator(mode="before")
     @classmethod

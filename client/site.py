@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedward.client.guard import Guard
 from fedward.common.config import Unit
 from fedward.common.faces import FaceSet
 
@@ -17,6 +18,7 @@ class Site:
         faces: its own training images. They never leave.
         cache: a folder of its own for features computed once; None computes them every time.
         unit: what ``size`` counts, and so whom private training there protects one by one.
+        guard: keeps its budget; None in studies without privacy alone.
     """
 
     name: str
@@ -24,3 +26,4 @@ class Site:
     faces: FaceSet
     cache: Path | None
     unit: Unit = "image"
+    guard: Guard | None = None

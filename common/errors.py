@@ -5,6 +5,7 @@ FedwardError
 ├── DataError      a data set cannot be used as it is
 ├── ModelError     a model, or arrays that claim to belong to it, do not fit
 ├── UpdateError    a hospital's reply is refused
+│   └── RefusedError   a hospital refused an order, and nothing left it
 ├── BudgetError    a hospital's privacy budget or policy forbids what was asked
 ├── LedgerError    a privacy ledger is damaged, altered or not readable
 └── RunError       a run cannot start, go on or be resumed
@@ -32,6 +33,10 @@ class ModelError(FedwardError):
 
 class UpdateError(FedwardError):
     """A hospital's reply is refused; the round goes on without it."""
+
+
+class RefusedError(UpdateError):
+    """A hospital refused an order before it read data; the round goes on without it."""
 
 
 class BudgetError(FedwardError):

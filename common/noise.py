@@ -10,7 +10,8 @@ both, since what one unit adds to a sum is bounded by the same clipping norm.
 from dataclasses import dataclass
 from functools import lru_cache
 
-from fedward.common.config import PrivacyConfig, Study
+from fedward.common.config import PrivacyConfig, Study, TrainingConfig
+from fedward.common.messages import Task
 from fedward.common.models import is_linear
 from fedward.common.privacy import (
     GaussianEvent,
@@ -87,15 +88,35 @@ def plan_noise(study: Study, size: int) -> NoisePlan | None:
         return None
     study.privacy.check_size(size)
     statistics = is_linear(study.training.model)
+    rate, per_round = _steps_of_a_round(study.training, size)
+    rounds = max(1, study.rounds.count - (1 if statistics else 0))
+    return _calibrate(study.privacy, rate, per_round, rounds, statistics)
+
+
+def round_event(
+    training: TrainingConfig, *, task: Task, size: int, noise_multiplier: float
+) -> GaussianEvent:
+    """What one round amounts to at a hospital of this public size, whoever ordered it.
+
+    Raises:
+        ConfigError: there is no guarantee with this noise.
+    """
+    if task == "statistics":
+        return GaussianEvent(noise_multiplier)
+    return GaussianEvent(noise_multiplier, *_steps_of_a_round(training, size))
+
+
+def _steps_of_a_round(training: TrainingConfig, size: int) -> tuple[float, int]:
+    """Sampling rate and number of the private steps of a training round; a linear head takes full
+    batches whatever the batch size."""
     plan = FitPlan(
-        epochs=study.training.epochs,
-        batch_size=0 if statistics else study.training.batch_size,
-        optimizer=study.training.optimizer,
-        learning_rate=study.training.learning_rate,
+        epochs=training.epochs,
+        batch_size=0 if is_linear(training.model) else training.batch_size,
+        optimizer=training.optimizer,
+        learning_rate=training.learning_rate,
         expected_examples=size,
     )
-    rounds = max(1, study.rounds.count - (1 if statistics else 0))
-    return _calibrate(study.privacy, plan.sample_rate, plan.private_steps, rounds, statistics)
+    return plan.sample_rate, plan.private_steps
 
 
 def _calibrate(

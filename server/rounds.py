@@ -19,9 +19,9 @@ from flwr.serverapp import Grid
 from fedward import __version__
 from fedward.common.config import Study
 from fedward.common.errors import FedwardError, RunError, StoppedError, UpdateError
-from fedward.common.messages import read_hello
 from fedward.common.noise import plan_noise
 from fedward.common.result import RoundPart, RoundSeconds
+from fedward.common.wire import read_hello
 from fedward.server.aggregate import ServerState
 from fedward.server.evaluate import Evaluation, Examiner, initial_arrays
 from fedward.server.run_directory import RunDirectory

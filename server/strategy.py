@@ -17,11 +17,12 @@ from fedward.common.arrays import Arrays
 from fedward.common.config import Study
 from fedward.common.errors import RunError, StoppedError, UpdateError
 from fedward.common.faces import SIDE
-from fedward.common.messages import Hello, Order, Task, pack_orders, read_update
+from fedward.common.messages import Hello, Order, Task
 from fedward.common.models import is_linear
 from fedward.common.noise import NoisePlan
 from fedward.common.result import Refusal
 from fedward.common.seeds import numpy_generator
+from fedward.common.wire import pack_orders, read_update
 from fedward.server.aggregate import (
     ExactMean,
     ServerState,

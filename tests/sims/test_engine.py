@@ -29,7 +29,8 @@ from flwr.superlink.grid import InMemoryGrid
 
 from fedward.common.config import DataConfig, HospitalsConfig, Study, TrainingConfig
 from fedward.common.errors import RunError
-from fedward.common.messages import Order, pack_orders, read_hello, read_update
+from fedward.common.messages import Order
+from fedward.common.wire import pack_orders, read_hello, read_update
 from fedward.server.evaluate import initial_arrays
 from fedward.sims.engine import (
     LOOK_EVERY_S,

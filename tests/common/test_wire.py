@@ -7,10 +7,8 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from fedward.common.config import TrainingConfig
 from fedward.common.errors import UpdateError
-from fedward.common.messages import (
-    Hello,
-    Order,
-    Update,
+from fedward.common.messages import Hello, Order, Update
+from fedward.common.wire import (
     pack_hello,
     pack_orders,
     pack_update,
