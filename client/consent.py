@@ -20,7 +20,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fedward.client.policy import NAME, ConsentMode
+from fedward.client.policy import ConsentMode
+from fedward.common.config import NAME
 from fedward.common.errors import DataError
 
 COLUMNS = ("patient", "consent", "purpose", "from", "until")

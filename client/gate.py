@@ -14,11 +14,11 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from flwr.app import Error, Message, RecordDict
+from flwr.app import Message, RecordDict
 from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
 from flwr.proto.recorddict_pb2 import RecordDict as ProtoRecordDict
 
-from fedward.client.egress import AGAIN, PUBLIC, Departure, departure, note
+from fedward.client.egress import AGAIN, Departure, Kind, departure, note
 from fedward.client.guard import Charge, Guard, sha256
 from fedward.common.arrays import check_like
 from fedward.common.messages import REFUSALS, Failed, Hello, Order, Refused, Update
@@ -75,31 +75,28 @@ def _content(answer: Answer) -> bytes:
     if isinstance(answer, Released):
         check_like(answer.update.arrays, answer.order.arrays)
         return _bytes(pack_update(answer.update))
-    error: Error = error_of(answer)
     if isinstance(answer, Refused) and answer.reason not in REFUSALS:
         raise ValueError(f"no word for this refusal: {answer.reason}")
-    return error.reason.encode()
+    return (error_of(answer).reason or "").encode()
 
 
 def _line(answer: Answer, content: bytes, now: datetime) -> Departure:
-    size, digest = len(content), sha256(content)
-    if isinstance(answer, Released | SentAgain):
-        order = answer.order
-        charge = answer.charge if isinstance(answer, Released) else None
-        return departure(
-            "update",
-            now=now,
-            size=size,
-            sha256=digest,
-            mechanism=AGAIN if charge is None else charge.mechanism,
-            study=order.study,
-            run=order.run,
-            number=order.round,
-        )
+    line = departure(_kind(answer), now=now, size=len(content), sha256=sha256(content))
+    if not isinstance(answer, Released | SentAgain):
+        return line
+    order = answer.order
+    charge = answer.charge if isinstance(answer, Released) else None
+    how = AGAIN if charge is None else charge.mechanism
+    of = {"study": order.study, "run": order.run, "round": order.round, "mechanism": how}
+    return line.model_copy(update=of)
+
+
+def _kind(answer: Answer) -> Kind:
     if isinstance(answer, Hello):
-        return departure("hello", now=now, size=size, sha256=digest, mechanism=PUBLIC)
-    kind = "refusal" if isinstance(answer, Refused) else "failure"
-    return departure(kind, now=now, size=size, sha256=digest, mechanism=PUBLIC)
+        return "hello"
+    if isinstance(answer, Refused):
+        return "refusal"
+    return "failure" if isinstance(answer, Failed) else "update"
 
 
 def _to_the_second(reply: Message) -> Message:

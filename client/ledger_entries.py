@@ -22,8 +22,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import BaseModel, Field, StringConstraints, TypeAdapter, ValidationError
 
-from fedward.client.policy import NAME, Leaves, Policy
-from fedward.common.config import Count, Frozen, Unit
+from fedward.client.policy import Leaves, Policy
+from fedward.common.config import NAME, Count, Frozen, Unit
 from fedward.common.errors import ConfigError, LedgerError
 from fedward.common.privacy import GaussianEvent
 

@@ -8,21 +8,16 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
-from fedward.common.config import Count, Frozen, ModelName, Positive, Unit
+from fedward.common.config import Count, Frozen, ModelName, Name, Positive, Unit
 from fedward.common.documents import read_document
 
-NAME = r"^[A-Za-z0-9][A-Za-z0-9 ._:@/+-]{0,99}$"
-Name = Annotated[str, StringConstraints(pattern=NAME)]
 # With less noise one step alone can be worth an epsilon of 75, and accounting takes gigabytes.
 LEAST_NOISE = 0.1
 # Use everybody but those who said no, or those alone who said yes (client/consent.py).
 ConsentMode = Literal["opt-out", "opt-in"]
-
-
 Leaves = Literal["update", "statistics", "metrics"]
-ConsentMode = Literal["opt-out", "opt-in"]
 
 
 class StudyShares(Frozen):

@@ -9,7 +9,14 @@ import difflib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from fedward.common.errors import ConfigError
 
@@ -28,6 +35,8 @@ ModelName = Literal[
     "vgg16",
 ]
 Unit = Literal["image", "patient"]
+NAME = r"^[A-Za-z0-9][A-Za-z0-9 ._:@/+-]{0,99}$"  # what ledgers take as a study, a run or a model
+Name = Annotated[str, StringConstraints(pattern=NAME)]
 RECORDS_PER_PATIENT = 4
 MOST_RECORDS_PER_PATIENT = 64  # a patient is never split over the parts of a step (common/train.py)
 TAKES_SMALL_FACES = frozenset({"thesis-cnn", "compact-cnn"})
@@ -64,6 +73,10 @@ class HospitalsConfig(Frozen):
         size_sigma: spread of log-normal hospital sizes; 0 makes all sizes equal.
         cameras: one named camera per hospital, repeated cyclically (sims/cameras.py).
         images_each: at most so many training images per hospital; None keeps all.
+        budgets: epsilon_total of hospitals whose privacy budget is not the study's, by name
+            ("hospital-03"); what does not fit, such a hospital refuses.
+        consent: what the hospitals' policies ask for (client/policy.py); the lists are CSV files,
+            one per hospital, which the simulation is given.
     """
 
     count: Count = 5
@@ -71,6 +84,8 @@ class HospitalsConfig(Frozen):
     size_sigma: Annotated[float, Field(ge=0, le=3)] = 0.6
     cameras: tuple[str, ...] = ("clean",)
     images_each: Count | None = None
+    budgets: dict[str, Positive] = Field(default_factory=dict)
+    consent: Literal["none", "opt-out", "opt-in"] = "none"
 
 
 class TrainingConfig(Frozen):
@@ -220,7 +235,7 @@ class RoundsConfig(Frozen):
 class Study(Frozen):
     """Everything that decides a run's numbers. Workers, engine and paths are not part of it."""
 
-    name: str
+    name: Name
     seed: int = 0
     data: DataConfig = DataConfig()
     hospitals: HospitalsConfig = HospitalsConfig()

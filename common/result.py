@@ -68,10 +68,15 @@ class RoundSeconds(Part):
 
 
 class Refusal(Part):
-    """A hospital whose update did not enter the round, and why."""
+    """A hospital whose update did not enter the round, and why.
+
+    ``by_hospital``: it refused the order by itself, before it read data; nothing left it, and
+    nothing was charged.
+    """
 
     hospital: str
     reason: str
+    by_hospital: bool = False
 
 
 class RoundPart(Part):

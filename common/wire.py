@@ -26,13 +26,12 @@ from fedward.common.messages import (
     Hello,
     Order,
     Refused,
-    Task,
     Update,
 )
 
 Plain = TypeVar("Plain", int, float, str)
 FAILED, REFUSED = 101, 102  # above Flower's own codes
-FAILURE = "the order failed; the hospital's own log says why"
+FAILURE = "its own log says why"
 MOST_LETTERS = 100  # of somebody else's text
 
 
@@ -75,7 +74,7 @@ def read_order(message: Message) -> Order:
         raise UpdateError(f"'task' is none of {', '.join(TASKS)}")
     return Order(
         round=_get(record, "round", int),
-        task=cast(Task, task),
+        task=task,
         arrays=_read_arrays(content, "model"),
         training=_training(_get(record, "training", str)),
         learning_rate=_number(record, "learning_rate"),
@@ -109,9 +108,10 @@ def read_update(message: Message) -> Update:
     content = _content(message)
     record = _config(content, "update")
     _only(record, ("round",))
+    number = _get(record, "round", int)
     arrays = _read_arrays(content, "difference")
     _only(content, ("difference", "update"))
-    return Update(_get(record, "round", int), arrays)
+    return Update(number, arrays)
 
 
 def error_of(answer: Refused | Failed) -> Error:
@@ -171,10 +171,10 @@ def _pack_arrays(arrays: Arrays) -> ArrayRecord:
 
 def _content(message: Message) -> RecordDict:
     if message.has_error():
-        error = message.error
-        if error.code == REFUSED and error.reason in REFUSALS:
-            raise RefusedError(f"refused by the hospital: {REFUSALS[error.reason]}")
-        raise UpdateError(f"the hospital failed: {error.reason[:MOST_LETTERS]}")
+        code, reason = message.error.code, message.error.reason or ""
+        if code == REFUSED and reason in REFUSALS:
+            raise RefusedError(f"refused by the hospital: {REFUSALS[reason]}")
+        raise UpdateError(f"the hospital failed: {reason[:MOST_LETTERS]}")
     return message.content
 
 

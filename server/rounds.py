@@ -83,7 +83,7 @@ def conduct(
     examiner.check(state.arrays)
     directory.rewrite_metrics(rounds)
     chronicle.began({m.hello.name: m for m in members.values()}, rounds)
-    strategy = FedAvg(study, members, state, around.clock)
+    strategy = FedAvg(study, members, state, directory.name, around.clock)
     for number in range(state.round + 1, study.rounds.count + 1):
         part = play_round(number, strategy, grid, examiner, around)
         rounds.append(part)

@@ -3,6 +3,7 @@
     config.json         everything resolved: the study, the data's hash, the version
     result.json         the contract of common/result.py, rewritten after every round
     metrics.jsonl       one line a round, as it happens
+    ledgers/, consents/  of simulated hospitals: their budgets, and who may be used
     checkpoint.safetensors   the aggregator's state after the last round, with the rounds so far
     model.safetensors, model.json, figures/, report.html     when the run ends
 
@@ -12,6 +13,7 @@ on resume, which drops a torn last line.
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,12 @@ class RunDirectory:
         self.model = path / "model.safetensors"
         self.model_card = path / "model.json"
         self._checkpoint = path / "checkpoint.safetensors"
+
+    @property
+    def name(self) -> str:
+        """The run's name in orders and ledgers: the folder's, in letters that names may have."""
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", self.path.resolve().name).lstrip("._-")
+        return name[:100] or "run"
 
     def write_result(self, result: Result) -> None:
         """Replace result.json."""

@@ -15,7 +15,7 @@ from flwr.serverapp.strategy import Strategy
 
 from fedward.common.arrays import Arrays
 from fedward.common.config import Study
-from fedward.common.errors import RunError, StoppedError, UpdateError
+from fedward.common.errors import RefusedError, RunError, StoppedError, UpdateError
 from fedward.common.faces import SIDE
 from fedward.common.messages import Hello, Order, Task
 from fedward.common.models import is_linear
@@ -60,6 +60,7 @@ class FedAvg(Strategy):
         study: what is trained, and how.
         members: the roster, by Flower node.
         state: where to begin; afterwards the state after the last finished round.
+        run: a name of this run, the same when it is resumed.
         clock: monotonic seconds.
     """
 
@@ -68,9 +69,11 @@ class FedAvg(Strategy):
         study: Study,
         members: Mapping[int, Member],
         state: ServerState,
+        run: str,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.study = study
+        self._run = run
         self.members = members
         self.state = state
         self.outcome = Outcome()
@@ -86,7 +89,7 @@ class FedAvg(Strategy):
         """
         self._cohort = choose_cohort(self.study, self.members, server_round)
         orders = {
-            node: order_for(self.study, self.state, self.members[node], server_round)
+            node: order_for(self.study, self.state, self.members[node], server_round, run=self._run)
             for node in self._cohort
         }
         return [
@@ -148,15 +151,18 @@ class FedAvg(Strategy):
             if update.round != number:
                 raise UpdateError(f"an update of round {update.round} came in round {number}")
             mean.fold(update.arrays, self.members[node].hello.size)
+        except RefusedError as error:
+            self._refuse(node, str(error), by_hospital=True)
         except UpdateError as error:
             self._refuse(node, str(error))
         else:
             self.outcome.participants.append(self.members[node].hello.name)
         self.outcome.aggregate_s += self._clock() - began
 
-    def _refuse(self, node: int, reason: str) -> None:
+    def _refuse(self, node: int, reason: str, *, by_hospital: bool = False) -> None:
         name = self.members[node].hello.name
-        self.outcome.refused.append(Refusal(hospital=name, reason=reason))
+        refusal = Refusal(hospital=name, reason=reason, by_hospital=by_hospital)
+        self.outcome.refused.append(refusal)
 
     def _require_quorum(self, number: int) -> None:
         good, asked = len(self.outcome.participants), len(self._cohort)
@@ -169,7 +175,9 @@ class FedAvg(Strategy):
         )
 
 
-def order_for(study: Study, state: ServerState, member: Member, number: int) -> Order:
+def order_for(
+    study: Study, state: ServerState, member: Member, number: int, *, run: str = ""
+) -> Order:
     """What a hospital is asked to do in a round."""
     training, rounds = study.training, study.rounds.count
     rate = scheduled(training.learning_rate, training.schedule, number, rounds)
@@ -184,6 +192,8 @@ def order_for(study: Study, state: ServerState, member: Member, number: int) -> 
         clipping_norm=study.privacy.clipping_norm if study.privacy else 0.0,
         records_per_patient=study.privacy.patient_records if study.privacy else None,
         seed=study.seed,
+        study=study.name,
+        run=run,
     )
 
 

@@ -21,6 +21,7 @@ from fedward.server.run_directory import RunDirectory
 from fedward.sims import engine
 from fedward.sims.chronicle import SimulationChronicle
 from fedward.sims.folders import check_same_data, claim_new, default_folder, locked, study_to_resume
+from fedward.sims.ledgers import create_ledgers
 from fedward.sims.progress import tell_plainly
 from fedward.sims.run import Run
 from fedward.sims.sites import (
@@ -32,7 +33,7 @@ from fedward.sims.sites import (
 )
 from fedward.sims.sources import cache_folder
 from fedward.sims.studies import check_weights
-from fedward.sims.template import HOSPITAL_LOG_VARIABLE, template
+from fedward.sims.template import RUN_VARIABLE, template
 
 __all__ = ["client_app", "server_app"]  # where Flower looks for them
 
@@ -55,6 +56,7 @@ def simulate_on(grid: Grid, run: Run) -> Result:
     chronicle.write_config()
     around = Surroundings(POLL_S, PATIENCE_S, run.stopped, engine.busy_s)
     try:
+        create_ledgers(run.study, {h.name: h.declared for h in dealt.hospitals}, run.folder)
         with run.data_time:
             examiner = _examiner(dealt)
         try:
@@ -93,7 +95,7 @@ def main(grid: Grid, context: Context) -> None:
     check_weights(study)
     if not resume:
         claim_new(folder)
-    os.environ.setdefault(HOSPITAL_LOG_VARIABLE, str((folder / "hospitals.log").absolute()))
+    os.environ[RUN_VARIABLE] = str(folder.absolute())
     run = Run(study, folder, LOADED_AT, tell_plainly, lambda: False)
     with locked(folder):
         with run.data_time:

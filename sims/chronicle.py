@@ -235,4 +235,6 @@ class SimulationChronicle:
 
 def asked(part: RoundPart) -> set[str]:
     """The hospitals that a round cost something: a refused update has left its hospital too."""
-    return set(part.participants) | {refusal.hospital for refusal in part.refused}
+    return set(part.participants) | {
+        refusal.hospital for refusal in part.refused if not refusal.by_hospital
+    }

@@ -52,6 +52,8 @@ def main() -> None:
 @click.option("--engine", type=click.Choice(["fedward", "ray"]), default="fedward")
 @click.option("--out", type=PATH, help="Run directory; default runs/<time>-<recipe>.")
 @click.option("--resume", type=PATH, help="Finish the interrupted run in this directory.")
+@click.option("--ledgers", type=PATH, help="Go on with the privacy ledgers in this folder.")
+@click.option("--consents", type=PATH, help="A folder with NAME.csv: whose data may be used.")
 @click.option(
     "--baselines",
     type=click.Choice(["none", "pooled", "all"]),
@@ -74,6 +76,8 @@ def simulate(
     engine: str,
     out: Path | None,
     resume: Path | None,
+    ledgers: Path | None,
+    consents: Path | None,
     baselines: str | None,
     test_split: str | None,
     config: Path | None,
@@ -83,6 +87,7 @@ def simulate(
 ) -> None:
     """Simulate a consortium of hospitals, by RECIPE (default: demo)."""
     from fedward.sims.folders import claim_new, default_folder, is_finished, locked, study_to_resume
+    from fedward.sims.ledgers import bring_along, check_folders
     from fedward.sims.progress import progress
     from fedward.sims.recipes import recipe as recipe_named
     from fedward.sims.simulate import simulate as run
@@ -93,7 +98,8 @@ def simulate(
         return
     overrides = (data, hospitals, rounds, model, epsilon, seed, baselines, test_split)
     if resume is not None:
-        if recipe or config or out or any(value is not None for value in overrides):
+        chosen = (recipe, config, out, ledgers, consents, *overrides)
+        if any(value is not None for value in chosen):
             raise ConfigError("--resume goes on with what the run was begun with: give it alone")
         if is_finished(resume):
             _print_result(resume, as_json)
@@ -114,10 +120,12 @@ def simulate(
             baselines=baselines,
             test_split=test_split,
         )
+        study = check_folders(study, ledgers=ledgers, consents=consents)
         folder = out or default_folder(study.name)
     check_weights(study)
     if resume is None:
         claim_new(folder)
+        bring_along(folder, ledgers=ledgers, consents=consents)
 
     try:
         with locked(folder), progress(quiet=quiet or as_json) as tell:

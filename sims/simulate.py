@@ -14,7 +14,7 @@ from fedward.common.errors import ConfigError, FedwardError, RunError
 from fedward.common.result import Result
 from fedward.sims.progress import Tell
 from fedward.sims.run import Run
-from fedward.sims.template import HOSPITAL_LOG_VARIABLE, template
+from fedward.sims.template import RUN_VARIABLE, template
 
 QUIET = {  # nothing is reported, looked up or installed, and Ray gives no advice
     "FLWR_TELEMETRY_ENABLED": "0",
@@ -79,7 +79,7 @@ def _environment(study: Study, folder: Path, workers: int, engine: str) -> Itera
     os.environ["FEDWARD_STUDY"] = study.model_dump_json()
     os.environ["FEDWARD_ENGINE"] = engine
     os.environ["FEDWARD_WORKERS"] = str(workers)
-    os.environ[HOSPITAL_LOG_VARIABLE] = str((folder / "hospitals.log").absolute())
+    os.environ[RUN_VARIABLE] = str(folder.absolute())
     try:
         yield
     finally:

@@ -7,7 +7,7 @@ start with this module.
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 import numpy as np
@@ -22,6 +22,7 @@ from fedward.common.faces import FaceData, FaceSet, split_name
 from fedward.common.seeds import numpy_generator
 from fedward.common.validation import held_out
 from fedward.sims.cameras import camera_named, photograph
+from fedward.sims.ledgers import guard_of
 from fedward.sims.partition import Hospital, deal
 from fedward.sims.sources import cache_folder, open_source
 from fedward.sims.studies import study_from_run_config
@@ -146,7 +147,8 @@ def open_site(context: Context) -> Site:
     index = context.node_config["partition-id"]
     if not isinstance(index, int) or not 0 <= index < len(dealt.hospitals):
         raise ConfigError(f"node {index} has no hospital: the study has {len(dealt.hospitals)}")
-    return dealt.sites[index]
+    site = dealt.sites[index]
+    return replace(site, guard=guard_of(site.name)) if dealt.study.privacy else site
 
 
 client_app = app_of(open_site)

@@ -19,7 +19,7 @@ from fedward.common.errors import RunError
 
 DEAL, FORK, READY = b"d", b"f", b"r"
 SPAN = struct.Struct("dd")  # start and end of a hospital's work, on the clock all processes share
-HOSPITAL_LOG_VARIABLE = "FEDWARD_HOSPITAL_LOG"
+RUN_VARIABLE = "FEDWARD_RUN"  # the run directory, for hospitals' processes
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 

@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import torch
 from flwr.common.serde import (
@@ -38,8 +39,9 @@ from fedward.common.config import Study
 from fedward.common.errors import FedwardError
 from fedward.common.feature_cache import cache_check
 from fedward.common.models import spec_of
+from fedward.common.privacy import GaussianEvent, epsilon_of
 from fedward.sims.sites import STUDY_VARIABLE, client_app, consortium
-from fedward.sims.template import DEAL, HOSPITAL_LOG_VARIABLE, READY, SPAN
+from fedward.sims.template import DEAL, READY, RUN_VARIABLE, SPAN
 
 _DIE_WITH_PARENT = 1  # prctl's PR_SET_PDEATHSIG
 Check = Callable[[], bool]
@@ -48,9 +50,10 @@ Check = Callable[[], bool]
 def main(control_fd: int) -> None:
     """Do what arrives on the control socket, one request after the other; end when it closes."""
     torch.set_num_threads(1)
-    path = os.environ.get(HOSPITAL_LOG_VARIABLE)
-    if path:
-        logging.basicConfig(filename=path, format="%(asctime)s %(name)s: %(message)s")
+    run = os.environ.get(RUN_VARIABLE)
+    if run:
+        log = Path(run) / "hospitals.log"
+        logging.basicConfig(filename=log, format="%(asctime)s %(name)s: %(message)s")
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are reaped by the kernel
     control = socket.socket(fileno=control_fd)
     control.send(READY)
@@ -87,6 +90,8 @@ def _deal(study: str) -> list[Check]:
             )
         if not spec_of(model).linear:
             rehearse(dealt.study.training, private=dealt.study.privacy is not None)
+            if dealt.study.privacy:  # its accountant is slow to import
+                epsilon_of([GaussianEvent(1.0, 0.5)], delta=dealt.study.privacy.delta)
     except FedwardError as error:  # every order will meet it again, and report it
         logging.getLogger("fedward.sims").error("%s", error)
     gc.freeze()  # so that a child's garbage collector does not touch, and copy, shared pages

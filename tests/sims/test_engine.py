@@ -143,7 +143,7 @@ def test_orders_are_handed_over_soon_once_and_in_the_order_of_nodes() -> None:
 
 @pytest.fixture
 def backend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ForkBackend]:
-    monkeypatch.setenv("FEDWARD_HOSPITAL_LOG", str(tmp_path / "hospitals.log"))
+    monkeypatch.setenv("FEDWARD_RUN", str(tmp_path))
     TaskIdentity.task_id = TaskIdentity.run_id = TaskIdentity.node_id = 1
     engine = ForkBackend({})
     engine.build(lambda: None)  # type: ignore[arg-type, return-value]

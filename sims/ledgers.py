@@ -1,0 +1,140 @@
+"""The privacy budgets of simulated hospitals, in RUN/ledgers: what every real hospital keeps.
+
+    NAME.db              the ledger (client/ledger.py)
+    NAME.key, NAME.pem   the hospital's keys, made for this ledger
+    NAME.egress.jsonl    everything that left (client/egress.py)
+    NAME.outbox          the last answer
+
+A hospital's budget is what the study plans to spend, or what ``hospitals.budgets`` says. Ledgers
+that are there already go on: so a second study meets what the first one left.
+
+RUN/consents holds NAME.csv for every hospital, where policies ask for consents.
+"""
+
+import math
+import os
+import shutil
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from fedward.client.consent import read_consents
+from fedward.client.guard import Guard
+from fedward.client.keys import create_key, load_key
+from fedward.client.ledger import Ledger
+from fedward.client.policy import LEAST_NOISE, Policy
+from fedward.common.config import Study
+from fedward.common.errors import ConfigError, RunError
+from fedward.common.noise import plan_noise
+from fedward.sims.template import RUN_VARIABLE
+
+LEDGERS, CONSENTS = "ledgers", "consents"
+_FROM, _UNTIL = date(2000, 1, 1), date(2999, 12, 31)
+_ROUNDING = 1e6
+
+
+def create_ledgers(study: Study, sizes: Mapping[str, int], run: Path) -> None:
+    """Give every hospital a ledger that has none; without privacy there is nothing to keep.
+
+    Args:
+        study: what the hospitals take part in.
+        sizes: their public sizes, in units of privacy, by name.
+        run: the run directory.
+
+    Raises:
+        ConfigError: a budget names no hospital, or a list of consents cannot be used.
+        RunError: the folder cannot be written.
+    """
+    if unknown := sorted(study.hospitals.budgets.keys() - sizes.keys()):
+        raise ConfigError(
+            f"hospitals.budgets names {unknown[0]}, which does not exist: hospitals are "
+            f"{min(sizes)} to {max(sizes)}"
+        )
+    if study.privacy is None:
+        return
+    for name, size in sizes.items():
+        path = run / LEDGERS / f"{name}.db"
+        if study.hospitals.consent != "none":
+            read_consents(run / CONSENTS / f"{name}.csv")
+        if not path.exists():
+            key = path.with_suffix(".key")
+            private = load_key(key) if key.exists() else create_key(key)
+            Ledger.create(path, private, simulated_policy(study, name, size), clock=_now)
+
+
+def simulated_policy(study: Study, name: str, size: int) -> Policy:
+    """A policy that lets the hospital take part in this study to its end, and no further."""
+    privacy, plan = study.privacy, plan_noise(study, size)
+    assert privacy is not None
+    assert plan is not None
+    planned = plan.epsilon(list(range(1, study.rounds.count + 1)), delta=privacy.delta)
+    rounded_up = math.ceil(planned * _ROUNDING + 1e-3) / _ROUNDING
+    return Policy(
+        unit=privacy.unit,
+        patients=size,
+        delta=privacy.delta,
+        epsilon_total=study.hospitals.budgets.get(name, rounded_up),
+        minimum_noise_multiplier=LEAST_NOISE,
+        may_leave=("update", "statistics"),
+        maximum_epochs=study.training.epochs,
+        consent=study.hospitals.consent,
+        valid_from=_FROM,
+        valid_until=_UNTIL,
+    )
+
+
+def guard_of(name: str) -> Guard | None:
+    """What guards a simulated hospital of the run of this process, None outside of runs."""
+    run = os.environ.get(RUN_VARIABLE)
+    if not run:
+        return None
+    path = Path(run) / LEDGERS / f"{name}.db"
+    return Guard(
+        ledger=Ledger(path, load_key(path.with_suffix(".key")), clock=_now),
+        egress=path.with_suffix(".egress.jsonl"),
+        outbox=path.with_suffix(".outbox"),
+        consents=Path(run) / CONSENTS / f"{name}.csv",
+        clock=_now,
+    )
+
+
+def check_folders(study: Study, *, ledgers: Path | None, consents: Path | None) -> Study:
+    """The study as it is run with these folders: with lists of consents, policies ask for them.
+
+    Raises:
+        ConfigError: a folder is not there, or one is needed or useless.
+    """
+    asks = study.hospitals.consent != "none"
+    for folder, what in ((ledgers, "ledgers"), (consents, "consents")):
+        if folder is not None and not folder.is_dir():
+            raise ConfigError(f"{folder} is no folder: give one with {what} by hospital")
+        if folder is not None and study.privacy is None:
+            raise ConfigError(f"--{what} is for studies with a privacy budget: add --epsilon")
+    if asks and consents is None:
+        raise ConfigError("hospitals.consent asks for lists: give their folder with --consents")
+    if consents is None or asks:
+        return study
+    hospitals = study.hospitals.model_copy(update={"consent": "opt-out"})
+    return study.model_copy(update={"hospitals": hospitals})
+
+
+def bring_along(run: Path, *, ledgers: Path | None, consents: Path | None) -> None:
+    """Let a new run go on with ledgers of an earlier one, and use lists of consents.
+
+    Ledgers are linked, since a copy would forget what this run spends. Lists are copied into the
+    run, where they can be changed from round to round.
+
+    Raises:
+        RunError: the run directory cannot be written.
+    """
+    try:
+        if ledgers is not None:
+            (run / LEDGERS).symlink_to(ledgers.resolve(), target_is_directory=True)
+        if consents is not None:
+            shutil.copytree(consents, run / CONSENTS)
+    except OSError as error:
+        raise RunError(f"cannot write {run}: {error.strerror}") from None
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
