@@ -7,6 +7,7 @@ at the hospital, and the aggregator is told that the order failed.
 
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
@@ -42,7 +43,8 @@ def client_app(open_site: Callable[[Context], Site]) -> ClientApp:
         try:
             site = open_site(context)
             guard = site.guard
-            return let_out(say(site), message, guard)
+            with guard.ledger.kept_open() if guard else nullcontext():
+                return let_out(say(site), message, guard)
         except Exception:
             log.exception("this order failed")
             return let_out(Failed(), message, guard)

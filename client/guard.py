@@ -6,7 +6,6 @@ here from what would really run, and charged to the hospital's ledger before any
 
 import hashlib
 import os
-import tempfile
 from dataclasses import dataclass
 from datetime import UTC, date
 from pathlib import Path
@@ -96,16 +95,16 @@ class Guard:
         return content
 
     def keep(self, digest: str, content: bytes) -> None:
-        """Put an answer into the outbox, whole or not at all. Raises RunError when it cannot be."""
-        temporary: str | None = None
+        """Put an answer into the outbox. What is torn by a crash is none that the ledger knows.
+
+        Raises:
+            RunError: it cannot be written; nothing may leave.
+        """
         try:
-            handle, temporary = tempfile.mkstemp(dir=self.outbox.parent, prefix=".outbox-")
+            handle = os.open(self.outbox, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(handle, "wb") as file:
                 file.write(bytes.fromhex(digest) + content)
-            Path(temporary).replace(self.outbox)
         except OSError as error:
-            if temporary is not None:
-                Path(temporary).unlink(missing_ok=True)
             raise unwritable(self.outbox, error, "free some space") from None
 
     def _check_consents(self, policy: Policy, request: Request) -> None:

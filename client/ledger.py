@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from sqlite3 import Connection
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ValidationError
@@ -29,7 +30,13 @@ from fedward.client.ledger_entries import (
     SettleRecord,
     timestamp,
 )
-from fedward.client.ledger_file import create_file, create_tables, migrate, writing_to
+from fedward.client.ledger_file import (
+    connected,
+    create_file,
+    create_tables,
+    migrate,
+    writing_to,
+)
 from fedward.client.ledger_page import Page, last_records, read_policy_of
 from fedward.client.policy import Policy
 from fedward.common.errors import BudgetError, ConfigError, LedgerError
@@ -44,6 +51,16 @@ class Ledger:
         self._path = path
         self._key = key
         self._clock = clock
+        self._connection: Connection | None = None
+
+    @contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """Entries of this block wait for the disk once each, rather than five times."""
+        with connected(self._path) as self._connection:
+            try:
+                yield
+            finally:
+                self._connection = None
 
     @classmethod
     def create(
@@ -160,7 +177,7 @@ class Ledger:
             LedgerError: the ledger is damaged, of another hospital or of a newer Fedward.
             RunError: another process holds it for too long, or the disk is full.
         """
-        with writing_to(self._path) as connection:
+        with writing_to(self._path, connection=self._connection) as connection:
             page = Page(connection, self._key)
             page.turn_to_end(anew=migrate(connection, self._path))
             if page.book is None or page.book.public_key != public_hex(self._key.public_key()):

@@ -10,7 +10,7 @@ leaves no trace. BEGIN IMMEDIATE lets one process at a time look at the budget a
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -93,20 +93,40 @@ def create_tables(connection: sqlite3.Connection, path: Path) -> None:
 
 
 @contextmanager
+def connected(path: Path, *, wait_s: float = WAIT_S) -> Iterator[sqlite3.Connection]:
+    """A connection for several transactions. As long as any process has one, what is committed
+    stays in the WAL file and costs one wait for the disk; the last to close moves it, which costs
+    four more.
+
+    Raises:
+        LedgerError: no ledger, or SQLite cannot read it.
+    """
+    with _explained(path), closing(_connect(path, "rw", wait_s)) as connection:
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("SELECT count(*) FROM sqlite_master")  # only now the WAL file is open
+        yield connection
+
+
+@contextmanager
 def writing_to(
-    path: Path, *, new: bool = False, wait_s: float = WAIT_S
+    path: Path, *, new: bool = False, connection: sqlite3.Connection | None = None
 ) -> Iterator[sqlite3.Connection]:
     """A transaction that holds the ledger alone. It is committed when the block succeeds, and
     on the disk when this returns; otherwise nothing of it remains.
+
+    Args:
+        path: the ledger.
+        new: its file is empty.
+        connection: from `connected`; None makes one for this transaction.
 
     Raises:
         LedgerError: no ledger, or SQLite cannot read it.
         RunError: another process holds it for too long, or the disk is full.
     """
-    with _explained(path), closing(_connect(path, "rw", wait_s)) as connection:
+    ready = connected(path) if connection is None else nullcontext(connection)
+    with _explained(path), ready as connection:
         if new:
             connection.execute("PRAGMA journal_mode = WAL")  # stays with the file
-        connection.execute("PRAGMA synchronous = FULL")
         connection.execute("BEGIN IMMEDIATE")
         try:
             yield connection

@@ -11,7 +11,10 @@ let it out                   when the ledger has it on the disk (client/gate.py)
 import logging
 from dataclasses import replace
 
+from torch.nn import Module
+
 from fedward.client.gate import Answer, Released, SentAgain
+from fedward.client.guard import Guard
 from fedward.client.local import prepared, trained
 from fedward.client.site import Site
 from fedward.common.errors import BudgetError, ConfigError, ModelError
@@ -32,9 +35,13 @@ def answer(order: Order, site: Site) -> Answer:
     except (ModelError, ConfigError) as error:
         log.warning("order refused: %s", error)
         return Refused("order")
-    guard = site.guard
-    if guard is None:
+    if site.guard is None:
         return Released(trained(model, order, site), order, None)
+    return _paid(model, order, site, site.guard)
+
+
+def _paid(model: Module, order: Order, site: Site, guard: Guard) -> Answer:
+    """The answer of a hospital that keeps a budget."""
     digest = digest_of(order)
     content = guard.sent_before(digest)
     if content is not None:

@@ -21,7 +21,7 @@ from fedward.server.run_directory import RunDirectory
 from fedward.sims import engine
 from fedward.sims.chronicle import SimulationChronicle
 from fedward.sims.folders import check_same_data, claim_new, default_folder, locked, study_to_resume
-from fedward.sims.ledgers import create_ledgers
+from fedward.sims.ledgers import create_ledgers, kept_open
 from fedward.sims.progress import tell_plainly
 from fedward.sims.run import Run
 from fedward.sims.sites import (
@@ -60,7 +60,8 @@ def simulate_on(grid: Grid, run: Run) -> Result:
         with run.data_time:
             examiner = _examiner(dealt)
         try:
-            conduct(grid, run.study, examiner, directory, chronicle, around)
+            with kept_open(run.folder):
+                conduct(grid, run.study, examiner, directory, chronicle, around)
         finally:
             template.stop()  # Flower would wait for hospitals that are still at work
         chronicle.add_baselines(run.stopped)

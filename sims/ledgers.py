@@ -14,7 +14,8 @@ RUN/consents holds NAME.csv for every hospital, where policies ask for consents.
 import math
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from fedward.client.consent import read_consents
 from fedward.client.guard import Guard
 from fedward.client.keys import create_key, load_key
 from fedward.client.ledger import Ledger
+from fedward.client.ledger_file import connected
 from fedward.client.policy import LEAST_NOISE, Policy
 from fedward.common.config import Study
 from fedward.common.errors import ConfigError, RunError
@@ -60,6 +62,15 @@ def create_ledgers(study: Study, sizes: Mapping[str, int], run: Path) -> None:
             key = path.with_suffix(".key")
             private = load_key(key) if key.exists() else create_key(key)
             Ledger.create(path, private, simulated_policy(study, name, size), clock=_now)
+
+
+@contextmanager
+def kept_open(run: Path) -> Iterator[None]:
+    """Hold all ledgers of a run open, so that none is tidied up after every order."""
+    with ExitStack() as stack:
+        for path in sorted((run / LEDGERS).glob("*.db")):
+            stack.enter_context(connected(path))
+        yield
 
 
 def simulated_policy(study: Study, name: str, size: int) -> Policy:

@@ -99,7 +99,9 @@ def test_another_database_is_no_ledger(tmp_path: Path, key: Ed25519PrivateKey) -
 
 def test_a_ledger_that_another_process_holds_says_so(ledger: Ledger, path: Path) -> None:
     with writing_to(path), pytest.raises(RunError, match="held by another process: try again"):
-        ExitStack().enter_context(writing_to(path, wait_s=0.01))
+        stack = ExitStack()
+        connection = stack.enter_context(connected(path, wait_s=0.01))
+        stack.enter_context(writing_to(path, connection=connection))
 
 
 def test_what_fails_leaves_nothing(ledger: Ledger, path: Path) -> None:
