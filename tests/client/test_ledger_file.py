@@ -10,7 +10,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fedward.client.ledger import Ledger
 from fedward.client.ledger_check import verify
 from fedward.client.ledger_entries import Request
-from fedward.client.ledger_file import VERSION, create_file, reading, version_of, writing_to
+from fedward.client.ledger_file import (
+    VERSION,
+    connected,
+    create_file,
+    reading,
+    version_of,
+    writing_to,
+)
 from fedward.client.ledger_page import read_standing
 from fedward.common.errors import LedgerError, RunError
 from fedward.common.privacy import GaussianEvent
@@ -98,10 +105,22 @@ def test_another_database_is_no_ledger(tmp_path: Path, key: Ed25519PrivateKey) -
 
 
 def test_a_ledger_that_another_process_holds_says_so(ledger: Ledger, path: Path) -> None:
-    with writing_to(path), pytest.raises(RunError, match="held by another process: try again"):
-        stack = ExitStack()
-        connection = stack.enter_context(connected(path, wait_s=0.01))
-        stack.enter_context(writing_to(path, connection=connection))
+    with (
+        writing_to(path),
+        connected(path, wait_s=0.01) as other,
+        pytest.raises(RunError, match="held by another process: try again"),
+    ):
+        ExitStack().enter_context(writing_to(path, connection=other))
+
+
+def test_entries_of_one_connection_are_seen_by_all(ledger: Ledger, path: Path) -> None:
+    with ledger.kept_open():
+        number = ledger.reserve(ask(1))
+        assert read_standing(path).entries == 2
+        ledger.settle(number, (GaussianEvent(10.0, 1.0, 1),))
+        assert path.with_name(f"{path.name}-wal").exists()
+    assert read_standing(path).entries == 3
+    assert not path.with_name(f"{path.name}-wal").exists()
 
 
 def test_what_fails_leaves_nothing(ledger: Ledger, path: Path) -> None:

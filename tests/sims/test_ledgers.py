@@ -109,7 +109,10 @@ def test_one_hospital_runs_out_and_the_others_go_on_and_the_next_study_is_refuse
     again = plan.model_copy(update={"name": "tuesday"})
     (tmp_path / "second").mkdir()
     bring_along(tmp_path / "second", ledgers=tmp_path / "first" / "ledgers", consents=None)
-    with pytest.raises(RunError, match=r"round 1: 0 of 3 hospitals.*its privacy budget does not"):
+    with pytest.raises(
+        RunError,
+        match=r"round 1: 1 of 3 hospitals .*hospital-01: refused by the hospital: its privacy budget",
+    ):
         run(again, tmp_path / "second")
     studies = read_standing(ledger(tmp_path / "first", "hospital-01")).studies
     assert [(one.study, one.rounds, one.refusals) for one in studies] == [
