@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from fedward.common.config import Unit
 from fedward.common.faces import FaceSet
+
+Randomness = Literal["secure", "seeded"]
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,8 @@ class Site:
         faces: its own training images. They never leave.
         cache: a folder of its own for features computed once; None computes them every time.
         unit: what ``size`` counts, and so whom private training there protects one by one.
+        randomness: "secure" comes from the operating system, and nobody can repeat it; "seeded"
+            follows from the order's seed, which the server knows: for simulation, not private.
     """
 
     name: str
@@ -24,3 +29,4 @@ class Site:
     faces: FaceSet
     cache: Path | None
     unit: Unit = "image"
+    randomness: Randomness = "secure"
