@@ -16,14 +16,16 @@ import os
 from collections.abc import Callable
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fedward.common.errors import ConfigError, ModelError
 
 GRID_BITS = 20  # the grid is finer than the deviation by so many powers of two
 LEAST = 2.0**-900  # deviation; below, the grid would leave float64
-BLOCK = 2**15  # draws at a time, so that they stay in a processor's cache
+BLOCK = 2**16  # draws at a time, so that they stay in a processor's cache
 
 
 class NoiseSource(Protocol):
@@ -101,8 +103,8 @@ class SecureNoise:
         stream = Keystream(self._entropy(Keystream.KEY))
         parts = zip(sums.view(-1).split(BLOCK), released.view(-1).split(BLOCK), strict=True)
         for part, out in parts:
-            pairs = (len(part) + 1) // 2
-            steps = gaussians(stream.words(2 * pairs))[: len(part)].mul_(deviation / grid)
+            drawn = gaussians(stream.words(len(part) + len(part) % 2))
+            steps = torch.from_numpy(drawn)[: len(part)].mul_(deviation / grid)
             steps.add_(part, alpha=1 / grid).round_()
             _check_finite(steps)
             out.copy_(steps.mul_(grid))
@@ -111,7 +113,7 @@ class SecureNoise:
     def coins(self, count: int) -> Tensor:
         """As ``NoiseSource``; multiples of 2**-53."""
         words = Keystream(self._entropy(Keystream.KEY)).words(count)
-        return words.bitwise_and_(2**53 - 1).double().mul_(2.0**-53)
+        return torch.from_numpy((words >> np.uint64(11)) * 2.0**-53)
 
 
 class Keystream:
@@ -129,30 +131,37 @@ class Keystream:
 
         self._cipher = Cipher(algorithms.ChaCha20(key, bytes(16)), mode=None).encryptor()
 
-    def words(self, count: int) -> Tensor:
-        """The next 64-bit words, int64 (count,)."""
-        words = torch.empty(count, dtype=torch.int64)
-        self._cipher.update_into(bytes(8 * count), memoryview(words.numpy()).cast("B"))
+    def words(self, count: int) -> NDArray[np.uint64]:
+        """The next 64-bit words, (count,)."""
+        words = np.empty(count, np.uint64)
+        self._cipher.update_into(bytes(8 * count), words.view(np.uint8).data)
         return words
 
 
-def gaussians(words: Tensor) -> Tensor:
+def gaussians(words: NDArray[np.uint64]) -> NDArray[np.float64]:
     """Independent standard Gaussians from uniform 64-bit words (Box and Muller 1958).
 
     The first half of the words gives lengths: 63 bits, half a step above zero, so that no logarithm
     is infinite; none exceeds 9.42. The second half gives angles, of 64 bits.
 
     Args:
-        words: int64 (2n,); they are overwritten.
+        words: (2n,).
 
     Returns:
-        float64 (2n,).
+        (2n,).
     """
-    first, second = words.view(2, -1)
-    length = first.bitwise_and_(2**63 - 1).double().add_(0.5).mul_(2.0**-63)
-    length = length.log_().mul_(-2).sqrt_()
-    angle = second.double().mul_(math.pi * 2.0**-63)
-    return torch.cat([angle.cos().mul_(length), angle.sin_().mul_(length)])
+    first, second = words.reshape(2, -1)
+    length = (first >> np.uint64(1)) * 2.0**-63
+    length += 2.0**-64
+    np.log(length, out=length)
+    length *= -2
+    np.sqrt(length, out=length)
+    angle = torch.from_numpy(second.view(np.int64) * (math.pi * 2.0**-63))
+    pairs = np.empty((2, len(first)))
+    torch.cos(angle, out=torch.from_numpy(pairs[0]))  # three times as fast as numpy's
+    torch.sin(angle, out=torch.from_numpy(pairs[1]))
+    pairs *= length
+    return pairs.reshape(-1)
 
 
 def grid_of(deviation: float) -> float:
