@@ -19,8 +19,9 @@ from fedward.common.faces import SIDE, FaceSet
 from fedward.common.linear import LinearHead, noisy_gradient, noisy_mean
 from fedward.common.messages import Order, Update
 from fedward.common.models import build, network_inputs
+from fedward.common.noise_source import NoiseSource, SecureNoise, SeededNoise
 from fedward.common.patients import PatientRows, patient_rows
-from fedward.common.seeds import torch_generator
+from fedward.common.seeds import secret_generator, torch_generator
 from fedward.common.train import FitPlan, StepPrivacy, fit
 
 
@@ -54,13 +55,14 @@ def trained(model: torch.nn.Module, order: Order, site: Site) -> Update:
             size counts.
     """
     _check_unit(order, site.unit)
+    batches, noise = randomness(order, site)
     own = _Own(
         inputs=network_inputs(order.training.model, site.faces.images, cache=site.cache),
         labels=torch.from_numpy(np.asarray(site.faces.labels)),
         size=site.size,
         patients=_patients(order, site),
-        batches=torch_generator(order.seed, "batches", site.name, order.round),
-        noise=torch_generator(order.seed, "noise", site.name, order.round),
+        batches=batches,
+        noise=noise,
     )
     if isinstance(model, LinearHead):
         arrays = _linear(order, model, own)
@@ -78,7 +80,17 @@ class _Own:
     size: int
     patients: PatientRows | None
     batches: torch.Generator
-    noise: torch.Generator
+    noise: NoiseSource
+
+
+def randomness(order: Order, site: Site) -> tuple[torch.Generator, NoiseSource]:
+    """What batches are drawn from, and the source of noise and coins: as the site has it, so that a
+    server that knows the order's seed knows neither."""
+    if site.randomness == "secure":
+        return secret_generator(), SecureNoise()
+    batches = torch_generator(order.seed, "batches", site.name, order.round)
+    noise = torch_generator(order.seed, "noise", site.name, order.round)
+    return batches, SeededNoise(noise, coins=batches)
 
 
 def rehearse(training: TrainingConfig, *, private: bool) -> None:
@@ -98,7 +110,7 @@ def rehearse(training: TrainingConfig, *, private: bool) -> None:
         clipping_norm=1.0,
         seed=0,
     )
-    carry_out(order, Site("rehearsal", len(blank), blank, cache=None))
+    carry_out(order, Site("rehearsal", len(blank), blank, cache=None, randomness="seeded"))
 
 
 def _network(order: Order, model: torch.nn.Module, own: _Own) -> Arrays:

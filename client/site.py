@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from fedward.client.guard import Guard
 from fedward.common.config import Unit
 from fedward.common.faces import FaceSet
+
+Randomness = Literal["secure", "seeded"]
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,8 @@ class Site:
         cache: a folder of its own for features computed once; None computes them every time.
         unit: what ``size`` counts, and so whom private training there protects one by one.
         guard: keeps its budget; None in studies without privacy alone.
+        randomness: "secure" comes from the operating system, and nobody can repeat it; "seeded"
+            follows from the order's seed, which the server knows: for simulation, not private.
     """
 
     name: str
@@ -27,3 +32,4 @@ class Site:
     cache: Path | None
     unit: Unit = "image"
     guard: Guard | None = None
+    randomness: Randomness = "secure"

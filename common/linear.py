@@ -12,7 +12,6 @@ errors and of features (common/gram.py).
 Sums are divided by the hospital's declared, public size, never by the number of rows at hand.
 """
 
-import math
 from collections.abc import Iterable, Iterator
 
 import torch
@@ -22,6 +21,7 @@ from fedward.common.errors import ConfigError
 from fedward.common.faces import EMOTIONS
 from fedward.common.features import FeatureKind
 from fedward.common.gram import by_unit, gram_squared_norms
+from fedward.common.noise_source import NoiseSource
 from fedward.common.train import StepPrivacy
 
 CLASSES = len(EMOTIONS)
@@ -74,7 +74,7 @@ def noisy_mean(
     bound: float,
     declared: int,
     noise_multiplier: float | None,
-    noise: torch.Generator | None = None,
+    noise: NoiseSource | None = None,
     patients: Iterable[Tensor] | None = None,
 ) -> Tensor:
     """Mean of a hospital's features (n, d), by the Gaussian mechanism; (d,).
@@ -87,7 +87,7 @@ def noisy_mean(
         bound: public L2 norm that no image's features exceed (FeatureKind.bound).
         declared: the hospital's public size in units, which the sum is divided by.
         noise_multiplier: noise standard deviation per ``bound``; None gives the exact mean.
-        noise: randomness of the noise, needed under privacy alone.
+        noise: source of the noise, needed under privacy alone.
         patients: rows (u, s) of patients, every patient in one of them (PatientRows.once_each);
             None: every row is a unit of its own.
     """
@@ -99,7 +99,7 @@ def noisy_mean(
             rows = rows.view(-1, size, rows.shape[1]).mean(1)
         total += (rows if noise_multiplier is None else _within(rows, bound)).sum(0)
     if noise_multiplier is not None:
-        total += _gaussian(total.shape, noise_multiplier * bound, noise)
+        total = _noisy(total, noise_multiplier * bound, noise)
     return (total / declared).float()
 
 
@@ -110,7 +110,7 @@ def noisy_gradient(
     *,
     declared: int,
     privacy: StepPrivacy | None,
-    noise: torch.Generator | None = None,
+    noise: NoiseSource | None = None,
     patients: Iterable[Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Gradient of the cross-entropy over all of a hospital's units, clipped and noised if private.
@@ -121,7 +121,7 @@ def noisy_gradient(
         labels: emotion codes, int64 (n,).
         declared: the hospital's public size in units, which the sum is divided by.
         privacy: what one unit may add and how much noise is added; None: exact, no clipping.
-        noise: randomness of the noise, needed under privacy alone.
+        noise: source of the noise, needed under privacy alone.
         patients: rows (u, s) of patients, every patient in one of them (PatientRows.once_each), who
             add the mean over their rows; None: every row is a unit of its own.
 
@@ -138,8 +138,7 @@ def noisy_gradient(
             total[:, :-1] += errors.T @ units
             total[:, -1] += BIAS_SCALE * errors.sum(0)
     if privacy is not None:
-        deviation = privacy.noise_multiplier * privacy.clipping_norm
-        total += _gaussian(total.shape, deviation, noise)
+        total = _noisy(total, privacy.noise_multiplier * privacy.clipping_norm, noise)
     mean_gradient = (total / declared).float()
     return mean_gradient[:, :-1].contiguous(), mean_gradient[:, -1].contiguous()
 
@@ -198,10 +197,8 @@ def _within(rows: Tensor, bound: float) -> Tensor:
     return rows * scale
 
 
-def _gaussian(shape: torch.Size, deviation: float, noise: torch.Generator | None) -> Tensor:
-    """Noise of this standard deviation, float64; never silently none."""
-    if noise is None or not 0 < deviation < math.inf:
-        raise ConfigError(
-            f"privacy needs noise: a generator and a positive deviation, not {deviation}"
-        )
-    return torch.randn(shape, generator=noise, dtype=torch.float64) * deviation
+def _noisy(total: Tensor, deviation: float, noise: NoiseSource | None) -> Tensor:
+    """A sum with noise of this standard deviation; never silently without."""
+    if noise is None:
+        raise ConfigError(f"privacy needs noise: a source for a deviation of {deviation}")
+    return noise.added_to(total, deviation)

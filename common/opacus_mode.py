@@ -19,10 +19,12 @@ import opacus.privacy_engine
 import torch
 from opacus.grad_sample.gsm_base import AbstractGradSampleHooks, AbstractGradSampleModule
 from opacus.optimizers import DPOptimizer
+from opacus.optimizers.optimizer import _check_processed_flag, _mark_as_processed
 from torch import nn
 
 from fedward.common.bookkeeping import Book
 from fedward.common.errors import ModelError
+from fedward.common.noise_source import NoiseSource
 from fedward.common.private_layers import BoundBook
 
 MODE = "fedward"
@@ -158,6 +160,44 @@ class BookKeepingOptimizer(DPOptimizer):  # type: ignore[misc, unused-ignore]
         """Forget gradients and notes; a sum that waits for the rest of a virtual step is kept."""
         super().zero_grad(set_to_none)
         self.book.clear()
+
+
+class SourcedOptimizer(BookKeepingOptimizer):
+    """A BookKeepingOptimizer whose noise is not Opacus's.
+
+    Args:
+        optimizer: takes the step.
+        noise_multiplier: noise standard deviation per clipping norm.
+        max_grad_norm: the clipping norm.
+        expected_batch_size: public number of units that the sum is divided by.
+        noise: where the noise comes from.
+    """
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        *,
+        noise_multiplier: float,
+        max_grad_norm: float,
+        expected_batch_size: int,
+        noise: NoiseSource,
+    ) -> None:
+        super().__init__(
+            optimizer,
+            noise_multiplier=noise_multiplier,
+            max_grad_norm=max_grad_norm,
+            expected_batch_size=expected_batch_size,
+        )
+        self._noise = noise
+
+    def add_noise(self) -> None:
+        """Leave every parameter's noisy sum in ``grad``."""
+        deviation = self.noise_multiplier * self.max_grad_norm
+        for parameter in self.params:
+            _check_processed_flag(parameter.summed_grad)
+            noisy = self._noise.added_to(parameter.summed_grad, deviation)
+            parameter.grad = noisy.view_as(parameter)
+            _mark_as_processed(parameter.summed_grad)
 
 
 def register() -> None:

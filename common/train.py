@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from fedward.common.augment import random_views, resized
 from fedward.common.errors import ModelError
 from fedward.common.faces import EMOTIONS, SIDE
+from fedward.common.noise_source import NoiseSource
 from fedward.common.patients import PatientRows
 
 BETAS = (0.9, 0.98)
@@ -95,7 +96,7 @@ def fit(
     *,
     privacy: StepPrivacy | None,
     batches: torch.Generator,
-    noise: torch.Generator | None = None,
+    noise: NoiseSource | None = None,
     patients: PatientRows | None = None,
 ) -> int:
     """Train a model in place; torch's global random state is left as it was.
@@ -105,8 +106,9 @@ def fit(
         inputs, labels: the hospital's, from ``network_inputs`` and its emotion codes.
         plan: how long and how.
         privacy: None trains without.
-        batches: randomness of batches, views and dropout.
-        noise: randomness of the noise, needed under privacy alone.
+        batches: randomness of batches, of views, of dropout, and of which rows patients give.
+        noise: source of the noise, and of the coins by which units take part in a private step;
+            needed under privacy alone.
         patients: whose rows are whose, where a patient is one unit of privacy; None: every row is.
 
     Returns:
@@ -124,7 +126,7 @@ def fit(
     steps = 0
     optimising = _optimizer(model.train(), plan, privacy, noise, rows_per_unit)
     with _dropout_from(batches), optimising as optimizer:
-        for rows in _draws(len(labels), plan, batches, patients, poisson=privacy is not None):
+        for rows in _draws(len(labels), plan, batches, patients, noise if privacy else None):
             parts = in_parts(rows, unit_size=rows_per_unit) if privacy else (rows,)
             for part in parts:
                 optimizer.zero_grad()
@@ -145,15 +147,13 @@ def _draws(
     plan: FitPlan,
     generator: torch.Generator,
     patients: PatientRows | None,
-    *,
-    poisson: bool,
+    source: NoiseSource | None,
 ) -> Iterator[Tensor]:
     """The rows of every step: of units by a coin for each, or all of them in shuffled batches."""
-    if poisson:
+    if source is not None:
         units = count if patients is None else len(patients)
         for _ in range(plan.private_steps):
-            coins = torch.rand(units, generator=generator, dtype=torch.float64)
-            drawn = (coins < plan.sample_rate).nonzero().squeeze(1)
+            drawn = (source.coins(units) < plan.sample_rate).nonzero().squeeze(1)
             yield drawn if patients is None else patients.of_each(drawn, generator).flatten()
     else:
         for _ in range(plan.epochs):
@@ -189,7 +189,7 @@ def _optimizer(
     model: nn.Module,
     plan: FitPlan,
     privacy: StepPrivacy | None,
-    noise: torch.Generator | None,
+    noise: NoiseSource | None,
     unit_size: int,
 ) -> Iterator[Any]:
     """The optimiser of one call; under privacy Opacus's, and a book is kept on the model."""
@@ -198,18 +198,18 @@ def _optimizer(
         yield plain
         return
     if noise is None:
-        raise ValueError("private training needs a generator of its own for the noise")
+        raise ValueError("private training needs a source of noise")
     # Opacus takes seconds to import: only where it is needed
-    from fedward.common.opacus_mode import BookKeepingHooks, BookKeepingOptimizer
+    from fedward.common.opacus_mode import BookKeepingHooks, SourcedOptimizer
 
     hooks = BookKeepingHooks(model, unit_size=unit_size)
     try:
-        yield BookKeepingOptimizer(
+        yield SourcedOptimizer(
             plain,
             noise_multiplier=privacy.noise_multiplier,
             max_grad_norm=privacy.clipping_norm,
             expected_batch_size=plan.expected_batch,
-            generator=noise,
+            noise=noise,
         )
     finally:
         hooks.cleanup()

@@ -81,7 +81,7 @@ class Consortium:
         hospital = self.hospitals[index]
         faces = self.training_faces(hospital)
         cache = cache_folder() / "features"
-        return Site(hospital.name, hospital.declared, faces, cache, self.study.unit)
+        return Site(hospital.name, hospital.declared, faces, cache, self.study.unit, "seeded")
 
     def pooled(self) -> Site:
         """One imaginary hospital that has all training images: the pooled baseline."""
@@ -92,7 +92,8 @@ class Consortium:
             np.concatenate([part.patients for part in parts]),
         )
         size = sum(hospital.declared for hospital in self.hospitals)
-        return Site("pooled", size, faces, cache_folder() / "features", self.study.unit)
+        cache = cache_folder() / "features"
+        return Site("pooled", size, faces, cache, self.study.unit, "seeded")
 
     def _through_camera(self, faces: FaceSet, hospital: Hospital, part: str) -> FaceSet:
         camera = camera_named(hospital.camera)

@@ -9,26 +9,32 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fedward.client.local import carry_out, rehearse
-from fedward.client.site import Site
+from fedward.client.local import carry_out, randomness, rehearse
+from fedward.client.site import Randomness, Site
 from fedward.common.arrays import Arrays, read_arrays, save_arrays
 from fedward.common.config import ModelName, TrainingConfig, Unit
 from fedward.common.errors import ModelError
 from fedward.common.faces import FaceSet
 from fedward.common.messages import Order, Task
 from fedward.common.models import MODELS, is_linear
+from fedward.common.scattering import BOUND
 from fedward.server.evaluate import initial_arrays
 
 ON_FEATURES = ("scatter", "vgg16")
 
 
 def site(
-    name: str = "hospital-1", count: int = 20, *, unit: Unit = "image", images_each: int = 1
+    name: str = "hospital-1",
+    count: int = 20,
+    *,
+    unit: Unit = "image",
+    images_each: int = 1,
+    randomness: Randomness = "seeded",
 ) -> Site:
     rng = np.random.default_rng(3)
     images = rng.integers(0, 256, (count, 48, 48)).astype(np.uint8)
     faces = FaceSet(images, np.arange(count) % 7, np.arange(count) // images_each)
-    return Site(name, 20, faces, None, unit)
+    return Site(name, 20, faces, None, unit, randomness)
 
 
 def order(
@@ -214,3 +220,42 @@ def test_an_order_for_another_unit_is_refused_before_anything_is_trained() -> No
     with pytest.raises(ModelError, match="100000 records of a patient in one step"):
         carry_out(order("lstm", arrays, noise=1.0, records=100_000), per_patient)
     carry_out(order("lstm", arrays), per_patient)  # without privacy there is no unit
+
+
+def test_a_hospital_is_secure_unless_told_otherwise() -> None:
+    blank = site().faces
+    assert Site("hospital-1", 20, blank, None).randomness == "secure"
+
+
+@pytest.mark.parametrize("model", ["lstm", "scatter"])
+def test_no_order_carried_out_securely_can_be_repeated(model: ModelName) -> None:
+    arrays = initial_arrays(TrainingConfig(model=model), 0)
+    task = order(model, arrays, noise=1.0)
+    first, again = (carry_out(task, site(randomness="secure")).arrays for _ in range(2))
+    moved = [name for name in first if first[name].any()]
+    assert moved
+    assert not any(np.array_equal(first[name], again[name]) for name in moved)
+
+
+def test_who_knows_the_seed_subtracts_seeded_noise_and_no_other() -> None:
+    """The server chose the seed; the mean of a hospital's features is what it should not learn."""
+    arrays = initial_arrays(TrainingConfig(model="scatter"), 0)
+    task = order("scatter", arrays, noise=1.0, task="statistics", number=1, batch=0)
+    exact = order("scatter", arrays, task="statistics", number=1, batch=0)
+    secret = carry_out(exact, site()).arrays["mean"]
+    _, same = randomness(task, site())
+    noise = same.added_to(torch.zeros(len(secret), dtype=torch.float64), BOUND).numpy() / 20
+    off = {}
+    for kind in ("seeded", "secure"):
+        found = carry_out(task, site(randomness=kind)).arrays["mean"] - noise
+        off[kind] = float(np.abs(found - secret).max())
+    assert off["seeded"] < 1e-5
+    assert off["secure"] > 1000 * off["seeded"]
+
+
+def test_neither_batches_nor_coins_follow_the_order_at_a_secure_hospital() -> None:
+    task = order("lstm", initial_arrays(TrainingConfig(model="lstm"), 0), noise=1.0)
+    for kind, equal in (("seeded", True), ("secure", False)):
+        (one, coins), (other, more) = (randomness(task, site(randomness=kind)) for _ in "ab")
+        assert torch.equal(coins.coins(9), more.coins(9)) == equal
+        assert torch.equal(torch.rand(9, generator=one), torch.rand(9, generator=other)) == equal

@@ -19,6 +19,7 @@ from fedward.common.linear import (
     noisy_mean,
     unit_rows,
 )
+from fedward.common.noise_source import NoiseSource, SecureNoise, SeededNoise, grid_of
 from fedward.common.patients import patient_rows
 from fedward.common.scattering import BOUND, FEATURES, SCATTERING
 from fedward.common.train import StepPrivacy
@@ -28,6 +29,10 @@ TINY_NOISE = 1e-9  # a deviation that cannot be seen beside a clipped sum
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def seeded(seed: int = 0) -> SeededNoise:
+    return SeededNoise(generator(seed))
 
 
 def a_head(seed: int = 0, width: int = FEATURES) -> LinearHead:
@@ -50,7 +55,7 @@ def mean_of(
     *,
     declared: int,
     noise_multiplier: float | None,
-    noise: torch.Generator | None = None,
+    noise: NoiseSource | None = None,
 ) -> Tensor:
     return noisy_mean(
         features, bound=BOUND, declared=declared, noise_multiplier=noise_multiplier, noise=noise
@@ -114,7 +119,7 @@ def test_clipped_sum_matches_a_loop_over_images() -> None:
         total += gradient * min(1, clip / float(gradient.norm()))
     privacy = StepPrivacy(noise_multiplier=TINY_NOISE, clipping_norm=clip)
     weight, bias = noisy_gradient(
-        head, features, labels, declared=60, privacy=privacy, noise=generator()
+        head, features, labels, declared=60, privacy=privacy, noise=seeded()
     )
     assert torch.allclose(weight, (total[:, :-1] / 60).float(), atol=1e-5)
     assert torch.allclose(bias, (total[:, -1] / 60).float(), atol=1e-5)
@@ -138,7 +143,7 @@ def test_no_image_adds_more_than_the_clipping_norm(
     privacy = StepPrivacy(noise_multiplier=TINY_NOISE, clipping_norm=clip)
     head = a_head(seed, width)
     weight, bias = noisy_gradient(
-        head, features, torch.tensor([label]), declared=1, privacy=privacy, noise=generator()
+        head, features, torch.tensor([label]), declared=1, privacy=privacy, noise=seeded()
     )
     assert joint_norm(weight, bias) <= clip * (1 + 1e-6)
 
@@ -164,9 +169,9 @@ def test_a_hostile_image_among_others_moves_neither_sum_by_more_than_its_bound(k
     def sums(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of two releases, with the same noise whoever takes part."""
         codes = labels[: len(rows)]
-        mean = mean_of(rows, declared=1, noise_multiplier=TINY_NOISE, noise=generator())
+        mean = mean_of(rows, declared=1, noise_multiplier=TINY_NOISE, noise=seeded())
         weight, bias = noisy_gradient(
-            head, rows, codes, declared=1, privacy=privacy, noise=generator()
+            head, rows, codes, declared=1, privacy=privacy, noise=seeded()
         )
         return mean, weight, bias
 
@@ -196,10 +201,10 @@ def test_no_images_still_give_noise() -> None:
     nothing, labels = torch.empty(0, 20), torch.empty(0, dtype=torch.int64)
     privacy = StepPrivacy(noise_multiplier=2.0, clipping_norm=0.5)
     weight, bias = noisy_gradient(
-        a_head(width=20), nothing, labels, declared=10, privacy=privacy, noise=generator()
+        a_head(width=20), nothing, labels, declared=10, privacy=privacy, noise=seeded()
     )
     assert joint_norm(weight, bias) > 0
-    mean = mean_of(nothing, declared=10, noise_multiplier=1.0, noise=generator())
+    mean = mean_of(nothing, declared=10, noise_multiplier=1.0, noise=seeded())
     assert float(mean.abs().min()) > 0
 
 
@@ -210,12 +215,46 @@ def test_noise_has_its_deviation_and_its_own_seed() -> None:
 
     def gradient(seed: int) -> Tensor:
         return noisy_gradient(
-            head, features, labels, declared=100, privacy=privacy, noise=generator(seed)
+            head, features, labels, declared=100, privacy=privacy, noise=seeded(seed)
         )[0]
 
     difference = gradient(1) - gradient(2)
     assert float(difference.std()) == pytest.approx(math.sqrt(2) * 1.5 / 100, rel=0.02)
     assert torch.equal(gradient(1), gradient(1))
+
+
+class Listening(SeededNoise):
+    """Remembers the sums that it is given."""
+
+    def added_to(self, total: Tensor, deviation: float) -> Tensor:
+        self.total = total.clone()
+        return super().added_to(total, deviation)
+
+
+def test_seeded_noise_is_bit_for_bit_what_it_always_was() -> None:
+    """Noise of randn in float64, times the deviation, before division and float32."""
+    features, labels = some(9)
+    privacy = StepPrivacy(noise_multiplier=3.0, clipping_norm=0.7)
+    source = Listening(generator(4))
+    got = noisy_gradient(a_head(), features, labels, declared=8, privacy=privacy, noise=source)
+    drawn = torch.randn(CLASSES, FEATURES + 1, generator=generator(4), dtype=torch.float64)
+    wanted = ((source.total + drawn * (3.0 * 0.7)) / 8).float()
+    assert torch.equal(got[0], wanted[:, :-1])
+    assert torch.equal(got[1], wanted[:, -1])
+    source = Listening(generator(4))
+    mean = mean_of(features, declared=8, noise_multiplier=2.0, noise=source)
+    drawn = torch.randn(FEATURES, generator=generator(4), dtype=torch.float64)
+    assert torch.equal(mean, ((source.total + drawn * (2.0 * BOUND)) / 8).float())
+
+
+def test_what_a_secure_source_gives_is_on_the_grid_before_division() -> None:
+    features, labels = some(9, width=20)
+    privacy = StepPrivacy(noise_multiplier=3.0, clipping_norm=0.7)
+    weight, bias = noisy_gradient(
+        a_head(width=20), features, labels, declared=1, privacy=privacy, noise=SecureNoise()
+    )
+    steps = torch.cat([weight, bias[:, None]], 1).double() / grid_of(3.0 * 0.7)
+    assert torch.equal(steps, steps.round())
 
 
 def test_exact_mean_over_a_public_size() -> None:
@@ -242,21 +281,21 @@ def test_no_image_moves_the_mean_by_more_than_the_bound(
     features = torch.randn(1, 60, generator=generator(seed)) * 10**magnitude
     if poison is not None:
         features[0, 7] = poison
-    mean = mean_of(features, declared=1, noise_multiplier=TINY_NOISE, noise=generator())
+    mean = mean_of(features, declared=1, noise_multiplier=TINY_NOISE, noise=seeded())
     assert float(mean.double().norm()) <= BOUND * (1 + 1e-6)
 
 
 def test_noise_of_the_mean_has_its_deviation() -> None:
     features, _ = some(2)
-    first = mean_of(features, declared=50, noise_multiplier=4.0, noise=generator(1))
-    second = mean_of(features, declared=50, noise_multiplier=4.0, noise=generator(2))
+    first = mean_of(features, declared=50, noise_multiplier=4.0, noise=seeded(1))
+    second = mean_of(features, declared=50, noise_multiplier=4.0, noise=seeded(2))
     expected = math.sqrt(2) * BOUND * 4 / 50
     assert float((first - second).std()) == pytest.approx(expected, rel=0.04)
 
 
 def test_privacy_without_noise_is_refused() -> None:
     features, labels = some(2, width=20)
-    for sigma, source in ((0.0, generator()), (math.nan, generator()), (1.0, None)):
+    for sigma, source in ((0.0, seeded()), (math.nan, seeded()), (1.0, None)):
         privacy = StepPrivacy(noise_multiplier=sigma, clipping_norm=1.0)
         with pytest.raises(ConfigError, match="noise"):
             noisy_gradient(
@@ -277,7 +316,7 @@ def test_the_head_learns_two_separable_classes() -> None:
         head.weight.zero_()
         head.bias.zero_()
         privacy = StepPrivacy(noise_multiplier=5.0, clipping_norm=0.5)
-        noise = generator()
+        noise = seeded()
         for _ in range(30):
             weight, bias = noisy_gradient(
                 head, features, labels, declared=400, privacy=privacy, noise=noise
@@ -308,7 +347,7 @@ def test_clipped_sum_per_patient_matches_a_loop_over_patients() -> None:
         labels,
         declared=60,
         privacy=privacy,
-        noise=generator(),
+        noise=seeded(),
         patients=patient_rows(numbers, records=4).once_each(generator()),
     )
     assert torch.allclose(weight, (total[:, :-1] / 60).float(), atol=1e-5)
@@ -327,7 +366,7 @@ def test_where_every_patient_has_one_image_the_unit_makes_no_difference() -> Non
             labels,
             declared=300,
             privacy=privacy,
-            noise=generator(),
+            noise=seeded(),
             patients=parts[0],
         )
         mean = noisy_mean(
@@ -335,7 +374,7 @@ def test_where_every_patient_has_one_image_the_unit_makes_no_difference() -> Non
             bound=BOUND,
             declared=300,
             noise_multiplier=1.0,
-            noise=generator(),
+            noise=seeded(),
             patients=parts[1],
         )
         released.append((*gradient, mean))

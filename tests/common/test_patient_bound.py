@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from fedward.common.linear import BIAS_SCALE, LinearHead, noisy_gradient, noisy_mean
 from fedward.common.models import MODELS, build, is_linear, reads_features
+from fedward.common.noise_source import SeededNoise
 from fedward.common.patients import PatientRows, patient_rows
 from fedward.common.scattering import FEATURES, SCATTERING
 from fedward.common.train import FitPlan, StepPrivacy, fit
@@ -61,6 +62,13 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+class NoNoise(SeededNoise):
+    """Coins alone: what it is given comes back as it is."""
+
+    def added_to(self, total: Tensor, deviation: float) -> Tensor:
+        return total.clone()
+
+
 def made(recipe: Recipe, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Records of (kind, seed, label); equal seeds make records that agree, or cancel."""
     rows = [
@@ -87,7 +95,7 @@ def summed(model: nn.Module, rows: Tensor, labels: Tensor, patients: PatientRows
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0  # other rows would draw other masks
-    randomness = {"batches": generator(), "noise": generator()}
+    randomness = {"batches": generator(), "noise": NoNoise(generator())}
     fit(model, rows, labels, PLAN, privacy=NO_NOISE, patients=patients, **randomness)
     assert all(bool(torch.isfinite(p).all()) for p in model.parameters())
     gradients = [p.grad for p in model.parameters()]
@@ -150,7 +158,7 @@ def test_without_one_patient_the_coins_of_all_others_are_the_same() -> None:
                 privacy=NO_NOISE,
                 patients=patient_rows(np.arange(count), records=2),
                 batches=generator(seed),
-                noise=generator(),
+                noise=NoNoise(generator(seed)),
             )
             seen.append(rows)
         others = [row for row in seen[0] if row != 39]
@@ -177,7 +185,7 @@ def stepped(
     """The sum of one step of a head, by a public size of one."""
     privacy = StepPrivacy(noise_multiplier=TINY_NOISE, clipping_norm=clip)
     drawn = patients.once_each(generator(1))
-    noise = generator()
+    noise = SeededNoise(generator())
     return list(
         noisy_gradient(head, rows, labels, declared=1, privacy=privacy, noise=noise, patients=drawn)
     )
@@ -186,7 +194,7 @@ def stepped(
 def averaged(head: LinearHead, rows: Tensor, patients: PatientRows) -> list[Tensor]:
     """The sum of the features in the statistics round, by a public size of one."""
     drawn = patients.once_each(generator(1))
-    noise = {"noise_multiplier": TINY_NOISE, "noise": generator()}
+    noise = {"noise_multiplier": TINY_NOISE, "noise": SeededNoise(generator())}
     return [noisy_mean(rows, bound=head.kind.bound, declared=1, patients=drawn, **noise)]
 
 
@@ -287,7 +295,7 @@ def test_two_patients_with_one_and_three_records_in_a_network(clip: float) -> No
         privacy=StepPrivacy(noise_multiplier=0.0, clipping_norm=clip),
         patients=patient_rows(PATIENTS, records=3),
         batches=generator(),
-        noise=generator(),
+        noise=NoNoise(generator()),
     )
     moved = -torch.cat([model.weight, model.bias[:, None]], 1).detach().numpy()
     wanted = by_hand(clip, 1.0) * PLAN.learning_rate / PLAN.expected_examples
@@ -307,7 +315,7 @@ def test_two_patients_with_one_and_three_records_at_a_linear_head(clip: float, k
 def test_two_patients_with_one_and_three_records_in_the_mean() -> None:
     """One of length 1, and the mean of three, which is (2/15, 3/5): both cut to 0.5, over 4."""
     drawn = patient_rows(PATIENTS, records=4).once_each(generator())
-    noise = {"noise_multiplier": TINY_NOISE, "noise": generator()}
+    noise = {"noise_multiplier": TINY_NOISE, "noise": SeededNoise(generator())}
     mean = noisy_mean(ROWS, bound=0.5, declared=4, patients=drawn, **noise)
     of_three = np.array([0.4 / 3, 0.6])
     wanted = (0.5 * np.array([0.6, 0.8]) + 0.5 * of_three / np.linalg.norm(of_three)) / 4

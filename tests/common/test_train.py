@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from fedward.common.arrays import to_arrays
 from fedward.common.errors import ModelError
 from fedward.common.models import MODELS, build, is_linear, reads_features
+from fedward.common.noise_source import SecureNoise, SeededNoise
+from fedward.common.opacus_mode import BookKeepingHooks, BookKeepingOptimizer
 from fedward.common.patients import patient_rows
 from fedward.common.scattering import FEATURES
 from fedward.common.train import FitPlan, StepPrivacy, fit, in_parts
@@ -22,6 +24,21 @@ PLAN = FitPlan(
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+class NoNoise(SeededNoise):
+    """Coins alone: what it is given comes back as it is."""
+
+    def added_to(self, total: Tensor, deviation: float) -> Tensor:
+        return total.clone()
+
+
+def none() -> NoNoise:
+    return NoNoise(generator())
+
+
+def seeded(seed: int = 0) -> SeededNoise:
+    return SeededNoise(generator(seed))
 
 
 def line() -> nn.Linear:
@@ -136,7 +153,7 @@ def test_a_private_step_per_patient_is_the_clipped_sum_of_their_means(name, most
     units = [[1], [2, 4], [0, 3], [5]]
     wanted = clipped_mean(plain, inputs, labels, norm=2.0, divisor=6, units=units)
     privacy = StepPrivacy(noise_multiplier=0.0, clipping_norm=2.0)
-    randomness = {"batches": generator(), "noise": generator()}
+    randomness = {"batches": generator(), "noise": none()}
     assert fit(twin, inputs, labels, PLAN, privacy=privacy, patients=whose, **randomness) == 1
     after = dict(twin.named_parameters())
     for key, start in before.items():
@@ -159,7 +176,7 @@ def test_poisson_sampling_takes_each_patient_at_the_public_rate():
         privacy=StepPrivacy(noise_multiplier=1.0, clipping_norm=1.0),
         patients=patient_rows(numbers, records=k),
         batches=generator(1),
-        noise=generator(2),
+        noise=seeded(2),
     )
     drawn = [seen[::k] for seen in steps]
     assert steps == [[who for who in some for _ in range(k)] for some in drawn]
@@ -173,7 +190,7 @@ def test_patients_are_of_these_rows_and_under_privacy_alone():
     inputs, labels = torch.zeros(3, 2, dtype=torch.float64), torch.arange(3)
     whose = patient_rows(np.arange(2), records=2)
     privacy = StepPrivacy(noise_multiplier=1.0, clipping_norm=1.0)
-    randomness = {"batches": generator(), "noise": generator()}
+    randomness = {"batches": generator(), "noise": seeded()}
     with pytest.raises(ModelError, match="2 rows have a patient, of 3"):
         fit(line(), inputs, labels, PLAN, privacy=privacy, patients=whose, **randomness)
     with pytest.raises(ValueError, match="under privacy alone"):
@@ -193,7 +210,9 @@ def test_a_private_step_without_noise_is_the_clipped_sum_over_a_public_size(name
     before = {key: p.detach().clone() for key, p in plain.named_parameters()}
     wanted = clipped_mean(plain, inputs, labels, norm=2.0, divisor=6)
     privacy = StepPrivacy(noise_multiplier=0.0, clipping_norm=2.0)
-    steps = fit(twin, inputs, labels, PLAN, privacy=privacy, batches=generator(), noise=generator())
+    steps = fit(
+        twin, inputs, labels, PLAN, privacy=privacy, batches=generator(), noise=NoNoise(generator())
+    )
     assert steps == 1
     after = dict(twin.named_parameters())
     for key, start in before.items():
@@ -212,13 +231,57 @@ def test_a_step_that_draws_nobody_is_noise_alone():
     model = line()
     inputs, labels = torch.ones(3, 2, dtype=torch.float64), torch.arange(3)
     privacy = StepPrivacy(noise_multiplier=2.0, clipping_norm=0.25)
-    noise = generator(9)
+    noise = SeededNoise(generator(9), coins=generator())
     steps = fit(model, inputs, labels, plan, privacy=privacy, batches=generator(), noise=noise)
     assert steps == 1
     same = generator(9)
     for parameter in model.parameters():
         drawn = torch.normal(0.0, 0.5, parameter.shape, generator=same, dtype=torch.float64)
         torch.testing.assert_close(parameter.detach(), -0.5 * drawn)
+
+
+def test_seeded_training_is_bit_for_bit_what_it_was_with_opacus_own_noise():
+    inputs, labels = some(40)
+    plan = dataclasses.replace(PLAN, epochs=2, batch_size=8, expected_examples=40)
+    privacy = StepPrivacy(noise_multiplier=1.3, clipping_norm=0.7)
+    twins = [build("compact-cnn", seed=0).train() for _ in "ab"]
+    batches = generator(3)
+    source = SeededNoise(generator(4), coins=batches)
+    kept = {"privacy": privacy, "batches": batches, "noise": source}
+    assert fit(twins[0], inputs.float(), labels, plan, **kept) == 10
+    g, by_hand = generator(3), twins[1]
+    torch.manual_seed(int(torch.randint(2**62, (1,), generator=g)))  # dropout's
+    hooks = BookKeepingHooks(by_hand)
+    optimizer = BookKeepingOptimizer(
+        torch.optim.SGD(by_hand.parameters(), lr=plan.learning_rate),
+        noise_multiplier=1.3,
+        max_grad_norm=0.7,
+        expected_batch_size=8,
+        generator=generator(4),
+    )
+    for _ in range(10):
+        rows = (torch.rand(40, generator=g, dtype=torch.float64) < 0.2).nonzero().squeeze(1)
+        optimizer.zero_grad()
+        if len(rows):
+            F.cross_entropy(by_hand(inputs[rows].float()), labels[rows]).backward()
+        optimizer.step()
+    hooks.cleanup()
+    one, other = (to_arrays(model) for model in twins)
+    assert all(np.array_equal(one[key], other[key]) for key in one)
+
+
+def test_secure_coins_do_not_follow_the_generator_of_the_batches():
+    seen: list[list[float]] = []
+    model = line()
+    model.register_forward_pre_hook(lambda _, given: seen.append(given[0][:, 0].tolist()))
+    plan = OneStep(**dataclasses.asdict(PLAN) | {"batch_size": 50, "expected_examples": 100})
+    inputs = torch.arange(100.0, dtype=torch.float64).repeat(2, 1).T
+    privacy = StepPrivacy(noise_multiplier=1.0, clipping_norm=1.0)
+    for noise in (SecureNoise(), SecureNoise()):
+        codes = torch.arange(100) % 7
+        fit(model, inputs, codes, plan, privacy=privacy, batches=generator(), noise=noise)
+    assert all(20 < len(rows) < 80 for rows in seen)
+    assert seen[0] != seen[1]
 
 
 def test_poisson_sampling_takes_each_image_at_the_public_rate():
@@ -235,7 +298,7 @@ def test_poisson_sampling_takes_each_image_at_the_public_rate():
         plan,
         privacy=privacy,
         batches=generator(1),
-        noise=generator(2),
+        noise=seeded(2),
     )
     assert steps == 400
     mean, spread = np.mean(sizes), np.std(sizes)
@@ -250,7 +313,15 @@ def test_one_image_s_overflow_stays_its_own_affair():
     inputs = torch.tensor([[0.0, 0.0], [1e300, 1.0]], dtype=torch.float64)
     privacy = StepPrivacy(noise_multiplier=0.0, clipping_norm=1.0)
     labels = torch.tensor([0, 1])
-    fit(model, inputs, labels, PLAN, privacy=privacy, batches=generator(), noise=generator())
+    fit(
+        model,
+        inputs,
+        labels,
+        PLAN,
+        privacy=privacy,
+        batches=generator(),
+        noise=NoNoise(generator()),
+    )
     assert all(bool(torch.isfinite(p).all()) for p in model.parameters())
 
 
@@ -270,7 +341,7 @@ def test_the_same_generators_give_the_same_model_and_others_another(private):
             plan,
             privacy=privacy,
             batches=generator(seed),
-            noise=generator(7),
+            noise=seeded(7),
         )
         results.append(to_arrays(model))
     assert torch.equal(torch.random.get_rng_state(), state)
@@ -284,7 +355,15 @@ def test_training_leaves_no_hooks_behind():
     model = build("compact-cnn", seed=0).double()
     privacy = StepPrivacy(noise_multiplier=1.0, clipping_norm=1.0)
     for _ in range(2):
-        fit(model, inputs, labels, PLAN, privacy=privacy, batches=generator(), noise=generator())
+        fit(
+            model,
+            inputs,
+            labels,
+            PLAN,
+            privacy=privacy,
+            batches=generator(),
+            noise=seeded(),
+        )
     fit(model, inputs, labels, PLAN, privacy=None, batches=generator())
     assert not any(hasattr(p, "grad_sample") for p in model.parameters())
 
@@ -325,7 +404,7 @@ def test_a_pixel_that_is_no_number_never_reaches_a_private_model(name, value):
             PLAN,
             privacy=privacy,
             batches=generator(),
-            noise=generator(),
+            noise=seeded(),
         )
     after = to_arrays(model)
     assert all(np.array_equal(after[key], before[key]) for key in before)
@@ -341,7 +420,15 @@ def given_to_the_optimiser(name: str, inputs: torch.Tensor, labels: torch.Tensor
         if isinstance(module, nn.Dropout):
             module.p = 0.0  # other rows would draw other masks
     privacy = StepPrivacy(noise_multiplier=0.0, clipping_norm=CLIP)
-    fit(model, inputs, labels, PLAN, privacy=privacy, batches=generator(), noise=generator())
+    fit(
+        model,
+        inputs,
+        labels,
+        PLAN,
+        privacy=privacy,
+        batches=generator(),
+        noise=NoNoise(generator()),
+    )
     assert all(bool(torch.isfinite(p).all()) for p in model.parameters())
     gradients = [p.grad for p in model.parameters()]
     return [PLAN.expected_examples * g.double() for g in gradients if g is not None]
@@ -393,7 +480,7 @@ def test_impossible_requests_are_refused_in_words():
 def test_private_training_never_takes_its_noise_from_elsewhere():
     inputs, labels = torch.zeros(3, 2, dtype=torch.float64), torch.arange(3)
     privacy = StepPrivacy(noise_multiplier=1.0, clipping_norm=1.0)
-    with pytest.raises(ValueError, match="generator of its own"):
+    with pytest.raises(ValueError, match="source of noise"):
         fit(line(), inputs, labels, PLAN, privacy=privacy, batches=generator())
 
 
@@ -435,7 +522,15 @@ def test_layers_without_private_gradients_are_refused_by_name(layer: nn.Module, 
     inputs, labels = torch.ones(3, 2), torch.arange(3)
     privacy = StepPrivacy(noise_multiplier=1.0, clipping_norm=1.0)
     with pytest.raises(ModelError, match=words):
-        fit(model, inputs, labels, PLAN, privacy=privacy, batches=generator(), noise=generator())
+        fit(
+            model,
+            inputs,
+            labels,
+            PLAN,
+            privacy=privacy,
+            batches=generator(),
+            noise=seeded(),
+        )
     assert all(torch.equal(p, start) for p, start in zip(model.parameters(), before, strict=True))
     assert fit(model, inputs, labels, PLAN, privacy=None, batches=generator()) == 1
 
@@ -473,5 +568,5 @@ def test_calibration_is_refused_under_privacy() -> None:
             plan,
             privacy=privacy,
             batches=torch.Generator().manual_seed(1),
-            noise=torch.Generator().manual_seed(2),
+            noise=seeded(2),
         )

@@ -35,7 +35,7 @@ def faces(seed: int, count: int = 24) -> FaceSet:
 def open_site(context: Context) -> Site:
     index = context.node_config["partition-id"]
     assert isinstance(index, int)
-    return Site(f"hospital-{index + 1}", 24, faces(index), None)
+    return Site(f"hospital-{index + 1}", 24, faces(index), None, randomness="seeded")
 
 
 def study(rounds: int = 2, quorum: float = 0.5) -> Study:
