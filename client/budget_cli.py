@@ -65,7 +65,7 @@ def show(ledger: Path, as_json: bool) -> None:
     from fedward.client.ledger_page import read_standing
 
     now = read_standing(ledger)
-    click.echo(now.model_dump_json(indent=2) if as_json else _in_words(now))
+    click.echo(now.model_dump_json(indent=2) if as_json else in_words(now))
 
 
 @budget.command()
@@ -80,7 +80,7 @@ def verify(ledger: Path, key: Path, anchor: Path | None) -> None:
 
     known = read_anchor(anchor) if anchor else None
     now = check(ledger, load_public_key(key), known)
-    click.echo(_in_words(now))
+    click.echo(in_words(now))
     click.echo(f"all {now.entries} entries are whole, in order, signed, and within the budget")
     if known is None:
         click.echo("without --anchor, entries cut off at the end go unnoticed")
@@ -108,7 +108,8 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _in_words(now: "Standing") -> str:
+def in_words(now: "Standing") -> str:
+    """What is spent, reserved and left, with a line for every study."""
     left = max(0.0, now.epsilon_total - now.epsilon_spent - now.epsilon_reserved)
     lines = [
         f"epsilon {now.epsilon_total:g} at delta {now.delta:g}, unit: one {now.unit}",

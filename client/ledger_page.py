@@ -79,17 +79,23 @@ class Page:
         write_totals(self._connection, totals)
 
 
-def read_standing(path: Path) -> Standing:
-    """What a ledger says is spent, quickly and unchecked (see client/ledger_check.py).
+def read_book(path: Path) -> tuple[Book, Standing]:
+    """What decides about the next request, and what a ledger says is spent, quickly and unchecked
+    (see client/ledger_check.py).
 
     Raises:
         LedgerError: no ledger, or totals that are not of its last entry.
     """
     with reading(path) as connection:
         if version_of(connection, path) > 1:
-            return understood(_current(connection))[1]
+            return understood(_current(connection))
         done = replay(rows(connection), None)
-    return standing(done.book, entries=done.entries)
+    return done.book, standing(done.book, entries=done.entries)
+
+
+def read_standing(path: Path) -> Standing:
+    """What a ledger says is spent, as ``read_book`` has it."""
+    return read_book(path)[1]
 
 
 def read_policy_of(path: Path) -> Policy:

@@ -7,6 +7,7 @@ protects its own units by its own noise, whoever reads its updates. The arithmet
 both, since what one unit adds to a sum is bounded by the same clipping norm.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -22,6 +23,8 @@ from fedward.common.privacy import (
     statistics_noise_beside,
 )
 from fedward.common.train import FitPlan
+
+MOST_ROUNDS = 100_000  # that anybody plans for
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,24 @@ def _steps_of_a_round(training: TrainingConfig, size: int) -> tuple[float, int]:
         expected_examples=size,
     )
     return plan.sample_rate, plan.private_steps
+
+
+def most_rounds(within: Callable[[int], bool]) -> int:
+    """The largest number of rounds, up to MOST_ROUNDS, for which a condition holds; 0 for none.
+
+    Few rounds are asked about first: accounting for far too many takes time and memory.
+
+    Args:
+        within: whether so many rounds fit; where they do, fewer do too.
+    """
+    low, high = 0, 1
+    while high <= MOST_ROUNDS and within(high):
+        low, high = high, 2 * high
+    high = min(high, MOST_ROUNDS + 1)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if within(middle) else (low, middle)
+    return low
 
 
 def _calibrate(

@@ -13,9 +13,9 @@ from typing import Any
 import click
 
 from fedward import __version__
-from fedward.client.budget_cli import budget
 from fedward.common.errors import ConfigError, FedwardError, StoppedError
 from fedward.sims.bench_cli import bench
+from fedward.sims.plan_cli import budget_with_recipes, plan
 from fedward.sims.search_cli import search
 
 BEGAN = time.monotonic()
@@ -189,7 +189,8 @@ def data_check(path: Path, sheet: Path, as_json: bool) -> None:
 
 
 main.add_command(bench)
-main.add_command(budget)
+main.add_command(budget_with_recipes)
+main.add_command(plan)
 main.add_command(search)
 
 

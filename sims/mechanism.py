@@ -3,10 +3,14 @@
 What is protected, how, and which assumptions the epsilons rest on.
 """
 
+from typing import TYPE_CHECKING
+
 from fedward.common.config import PrivacyConfig, Study
 from fedward.common.models import is_linear, reads_features
 from fedward.common.result import Mechanism
-from fedward.server.strategy import Member
+
+if TYPE_CHECKING:  # it brings Flower, and planning does without
+    from fedward.server.strategy import Member
 
 FIXED_FEATURES = (
     "What the model reads of a face is computed by fixed functions, the same for everybody; "
@@ -43,18 +47,20 @@ def _unit_in_words(privacy: PrivacyConfig) -> list[str]:
     ]
 
 
-def describe_mechanism(study: Study, member: Member | None) -> Mechanism:
+def mechanism_in_words(study: Study) -> str:
+    """What every step of a private study is."""
+    if study.training.batch_size == 0 or is_linear(study.training.model):
+        return "Gaussian mechanism on full-batch clipped gradients, at every hospital"
+    return "Poisson-subsampled Gaussian mechanism (DP-SGD), at every hospital"
+
+
+def describe_mechanism(study: Study, member: "Member | None") -> Mechanism:
     """What a data-protection officer needs to know beside the numbers."""
     privacy = study.privacy
     assert privacy is not None
-    full = study.training.batch_size == 0 or is_linear(study.training.model)
     return Mechanism(
         unit=privacy.unit,
-        mechanism=(
-            "Gaussian mechanism on full-batch clipped gradients, at every hospital"
-            if full
-            else "Poisson-subsampled Gaussian mechanism (DP-SGD), at every hospital"
-        ),
+        mechanism=mechanism_in_words(study),
         accountant=member.noise.accountant() if member and member.noise else "none yet",
         clipping_norm=privacy.clipping_norm,
         noise_source=(

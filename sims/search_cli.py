@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from fedward.common.config import Study
-from fedward.common.errors import ConfigError, StoppedError
+from fedward.common.errors import StoppedError
 from fedward.sims.bench_cli import PATH, tell, tell_nothing, whole_numbers
 
 
@@ -38,10 +37,11 @@ def search(
     """Choose settings of RECIPE on a validation part of Training. Takes hours, resumes."""
     from fedward.sims import search as choose
     from fedward.sims.search_plan import read_variations
+    from fedward.sims.studies import chosen_study
 
     quiet = quiet or as_json
     plan = choose.plan_search(
-        _study(recipe, config),
+        chosen_study(recipe, config),
         data=data,
         varied=read_variations(vary),
         seeds=seeds,
@@ -74,18 +74,3 @@ def command_line(
         words += ["--vary", text]
     words += ["--seeds", ",".join(map(str, seeds)), "--out", str(out)]
     return shlex.join(words)
-
-
-def _study(recipe: str | None, config: Path | None) -> Study:
-    from fedward.sims.recipes import recipe as recipe_named
-    from fedward.sims.studies import read_study
-
-    if recipe and config:
-        raise ConfigError(f"give the recipe {recipe} or --config {config}, not both")
-    if config:
-        return read_study(config)
-    if not recipe:
-        raise ConfigError(
-            "whose settings? name a recipe (`fedward simulate --list`), or a study with --config"
-        )
-    return recipe_named(recipe)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from fedward.common.config import (
     NOT_AUGMENTED,
@@ -21,6 +22,23 @@ from fedward.sims.recipes import recipe
 def read_study(path: Path) -> Study:
     """A study of the user's own, from YAML or JSON. Raises ConfigError when it is not one."""
     return read_document(path, Study, name="study", keys="name, training, rounds")
+
+
+def chosen_study(recipe_name: str | None, config: Path | None) -> Study:
+    """The study that options name: a recipe's, or one of the user's own.
+
+    Raises:
+        ConfigError: when both are named, none is, or it is no study.
+    """
+    if recipe_name and config:
+        raise ConfigError(f"give the recipe {recipe_name} or --config {config}, not both")
+    if config:
+        return read_study(config)
+    if not recipe_name:
+        raise ConfigError(
+            "which study? name a recipe (`fedward simulate --list`), or a study with --config"
+        )
+    return recipe(recipe_name)
 
 
 def customised(
@@ -63,10 +81,42 @@ def customised(
     if epsilon == 0:
         document["privacy"] = None
     elif epsilon is not None:
-        privacy = document["privacy"] or PrivacyConfig(epsilon=1.0).model_dump()
-        document["privacy"] = {**privacy, "epsilon": epsilon, "noise_multiplier": None}
-        document["training"]["calibrate"] = False  # it needs private label frequencies
+        _aim(document, epsilon=epsilon, noise_multiplier=None)
     return check_study(parse_study(document))
+
+
+def aimed(
+    study: Study,
+    *,
+    rounds: int | None = None,
+    epsilon: float | None = None,
+    noise_multiplier: float | None = None,
+    delta: float | None = None,
+) -> Study:
+    """A study with another length or privacy target, for which no data need be there; None keeps
+    what it says. At most one of epsilon and noise_multiplier is given.
+
+    Raises:
+        ConfigError: when a value is not allowed.
+    """
+    document = study.model_dump()
+    if rounds is not None:
+        document["rounds"]["count"] = rounds
+    if epsilon is not None or noise_multiplier is not None:
+        _aim(document, epsilon=epsilon, noise_multiplier=noise_multiplier)
+    if delta is not None and document["privacy"] is not None:
+        document["privacy"]["delta"] = delta
+    return parse_study(document)
+
+
+def _aim(
+    document: dict[str, Any], *, epsilon: float | None, noise_multiplier: float | None
+) -> None:
+    """Give a study's document one privacy target instead of any other."""
+    privacy = document["privacy"] or PrivacyConfig(epsilon=1.0).model_dump()
+    target = {"epsilon": epsilon, "noise_multiplier": noise_multiplier}
+    document["privacy"] = {**privacy, **target}
+    document["training"]["calibrate"] = False  # it needs private label frequencies
 
 
 def check_study(study: Study) -> Study:
