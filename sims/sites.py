@@ -81,7 +81,9 @@ class Consortium:
         hospital = self.hospitals[index]
         faces = self.training_faces(hospital)
         cache = cache_folder() / "features"
-        return Site(hospital.name, hospital.declared, faces, cache, self.study.unit, "seeded")
+        return Site(
+            hospital.name, hospital.declared, faces, cache, self.study.unit, randomness="seeded"
+        )
 
     def pooled(self) -> Site:
         """One imaginary hospital that has all training images: the pooled baseline."""
@@ -93,7 +95,7 @@ class Consortium:
         )
         size = sum(hospital.declared for hospital in self.hospitals)
         cache = cache_folder() / "features"
-        return Site("pooled", size, faces, cache, self.study.unit, "seeded")
+        return Site("pooled", size, faces, cache, self.study.unit, randomness="seeded")
 
     def _through_camera(self, faces: FaceSet, hospital: Hospital, part: str) -> FaceSet:
         camera = camera_named(hospital.camera)

@@ -86,7 +86,7 @@ class Hospital:
             np.arange(SIZE) % 7,
             np.arange(SIZE),
         )
-        self.site = Site("hospital-1", SIZE, faces, None, "image", self.guard)
+        self.site = Site("hospital-1", SIZE, faces, None, "image", self.guard, "seeded")
         self.app = client_app(lambda context: self.site)
 
     def clock(self) -> datetime:
