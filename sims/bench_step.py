@@ -1,13 +1,16 @@
 """`fedward bench step`: what a private step costs beside an ordinary one.
 
-All variants of a case take turns in one process, so that a busy machine slows all of them; time is
-that of one thread, as a median; ratios are against plain PyTorch at its best. Peak memory is
-measured in a process of its own, above what it held before the first step.
+All variants of a case take turns in one process, so that a busy machine slows all of them. A turn
+is two steps of which the second counts: in training a step follows one of its own kind, and after
+another's it would pay for getting that one's memory back. Time is that of one thread, as a median;
+ratios are against plain PyTorch at its best. Peak memory is measured in a process of its own, above
+what it held before the first step.
 """
 
 import copy
 import statistics
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
@@ -100,8 +103,10 @@ def bench_case(
     model: str, batch: int, *, turns: int, memory: Mapping[Variant, float | None]
 ) -> list[Row]:
     """All variants of one case, whose peak memory is known."""
-    errors = {dtype: relative_errors(model, dtype) for dtype in (torch.float32, torch.float64)}
-    spent = list(take_turns(model, batch, turns))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Full backward hook is firing")  # Opacus's ways
+        errors = {dtype: relative_errors(model, dtype) for dtype in (torch.float32, torch.float64)}
+        spent = list(take_turns(model, batch, turns))
     ratios = [{v: s / turn["plain-best"] for v, s in turn.items()} for turn in spent]
     return [
         Row(
@@ -132,6 +137,7 @@ def take_turns(model: str, batch: int, turns: int) -> Iterator[dict[Variant, flo
     for _ in range(turns):
         spent: dict[Variant, float] = {}
         for variant, step in steps.items():
+            step()
             began = time.thread_time()
             step()
             spent[variant] = time.thread_time() - began

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from fedward.client.ledger import Ledger
 from fedward.client.ledger_check import verify
-from fedward.client.ledger_entries import Request, ReserveRecord, SettleRecord
+from fedward.client.ledger_entries import NO_ORDER, Request, ReserveRecord, SettleRecord
 from fedward.client.ledger_page import read_standing
 from fedward.client.policy import Policy, StudyShares
 from fedward.common.errors import BudgetError, ConfigError, LedgerError, RunError
@@ -38,9 +38,14 @@ def steps(count: int, noise: float = 10.0, rate: float = 1.0) -> tuple[GaussianE
 
 
 def ask(
-    events: tuple[GaussianEvent, ...], *, study: str = "s", number: int = 0, patients: int = 500
+    events: tuple[GaussianEvent, ...],
+    *,
+    study: str = "s",
+    number: int = 0,
+    patients: int = 500,
+    order: str = NO_ORDER,
 ) -> Request:
-    return Request(study, "run-1", number, "compact-cnn", "patient", patients, events)
+    return Request(study, "run-1", number, "compact-cnn", "patient", patients, events, order=order)
 
 
 def start(mode: str, path: Path) -> subprocess.Popen[str]:
@@ -251,7 +256,8 @@ def test_nothing_is_ever_spent_that_is_not_charged(
             events = steps(count, noise)
             try:
                 if action == "reserve":
-                    held.append((ledger.reserve(ask(events, study=study)), study))
+                    asked = ask(events, study=study, order=f"{which:064x}")  # 0: no order
+                    held.append((ledger.reserve(asked), study))
                 elif held:
                     number, owner = held[which % len(held)]
                     if action == "release":
@@ -273,6 +279,19 @@ def test_nothing_is_ever_spent_that_is_not_charged(
                 held_too = one.epsilon_spent + one.epsilon_reserved
                 assert own <= held_too * (1 + 1e-12) <= 2.0 * (1 + 1e-12)
         assert verify(path, key.public_key()) == read_standing(path)
+
+
+def test_an_order_that_comes_again_holds_one_reservation(ledger: Ledger, path: Path) -> None:
+    first = ledger.reserve(ask(steps(5), order="a" * 64))
+    assert ledger.reserve(ask(steps(5), order="a" * 64)) == first
+    assert ledger.reserve(ask(steps(5), order="b" * 64)) != first
+    assert ledger.reserve(ask(steps(5))) != ledger.reserve(ask(steps(5)))  # of no order
+    ledger.release(first, steps(5), sha256="0" * 64, size=1)
+    with pytest.raises(BudgetError, match="more is released"):
+        ledger.release(first, steps(5), sha256="0" * 64, size=1)
+    assert ledger.reserve(ask(steps(5), order="a" * 64)) != first
+    assert ledger.has_released("0" * 64)
+    assert not ledger.has_released("1" * 64)
 
 
 def test_processes_at_the_same_time_cannot_overspend(
