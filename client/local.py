@@ -139,7 +139,24 @@ def _network(order: Order, model: torch.nn.Module, own: _Own) -> Arrays:
         noise=own.noise,
         patients=own.patients,
     )
+    if order.noise_multiplier is not None:
+        _check_buffers(model, order.arrays)
     return difference(to_arrays(model), order.arrays)
+
+
+def _check_buffers(model: torch.nn.Module, before: Arrays) -> None:
+    """Noise is added to gradients, so to what is learned by them alone: whatever else changes in
+    training, such as a running mean, would leave without any.
+
+    Raises:
+        ModelError: naming it.
+    """
+    for name, buffer in model.named_buffers():
+        if not np.array_equal(buffer.detach().numpy(), before[name]):
+            raise ModelError(
+                f"{name} changed in private training without noise: learn it as a parameter, or "
+                "keep it fixed"
+            )
 
 
 def _linear(order: Order, head: LinearHead, own: _Own) -> Arrays:

@@ -37,6 +37,7 @@ ModelName = Literal[
 Unit = Literal["image", "patient"]
 NAME = r"^[A-Za-z0-9][A-Za-z0-9 ._:@/+-]{0,99}$"  # what ledgers take as a study, a run or a model
 Name = Annotated[str, StringConstraints(pattern=NAME)]
+MOST_DELTA = 1e-5  # where a study states none
 RECORDS_PER_PATIENT = 4
 MOST_RECORDS_PER_PATIENT = 64  # a patient is never split over the parts of a step (common/train.py)
 TAKES_SMALL_FACES = frozenset({"thesis-cnn", "compact-cnn"})
@@ -153,8 +154,8 @@ class PrivacyConfig(Frozen):
     Attributes:
         epsilon: the target for the whole run, per hospital.
         noise_multiplier: noise standard deviation per clipping norm, of every training step.
-        delta: of (epsilon, delta). Where the unit is the patient, a hospital with 1 / delta
-            patients or more is refused.
+        delta: of (epsilon, delta). Left out, it is a tenth of one in a hospital's units, and at
+            most 1e-5; stated, a hospital with 1 / delta units or more is refused.
         clipping_norm: L2 bound of what one unit adds to the sum of a step.
         statistics_share: part of mu^2 (Gaussian differential privacy) that feature statistics
             take in a model on fixed features, beside the training steps of all rounds.
@@ -166,7 +167,7 @@ class PrivacyConfig(Frozen):
 
     epsilon: Positive | None = None
     noise_multiplier: Positive | None = None
-    delta: Annotated[float, Field(gt=0, lt=0.1)] = 1e-5
+    delta: Annotated[float, Field(gt=0, lt=0.1)] | None = None
     clipping_norm: Positive = 1.0
     statistics_share: Fraction = 0.04
     unit: Unit = "image"
@@ -193,18 +194,23 @@ class PrivacyConfig(Frozen):
         """Images of a patient that enter a step; None where every image is a unit of its own."""
         return self.records_per_patient if self.unit == "patient" else None
 
+    def delta_at(self, size: int) -> float:
+        """Delta at a hospital of this public size: as stated, or a tenth of one in its units, and
+        at most 1e-5."""
+        return min(MOST_DELTA, 0.1 / size) if self.delta is None else self.delta
+
     def check_size(self, size: int) -> None:
-        """Refuse a hospital of so many patients that delta is no longer below one in them: a
-        mechanism that publishes one patient's records, drawn at random, would pass (Dwork & Roth
-        2014, section 2.3). Per image the report warns instead (server/report_words.py).
+        """Refuse a hospital of so many units that delta is no longer below one in them: a
+        mechanism that publishes one unit's records, drawn at random, would pass (Dwork & Roth
+        2014, section 2.3).
 
         Raises:
-            ConfigError: with a delta that is small enough.
+            ConfigError: with the cure.
         """
-        if self.unit == "patient" and self.delta * size >= 1:
+        if self.delta is not None and self.delta * size >= 1:
             raise ConfigError(
-                f"privacy.delta is {self.delta:g}, which is not below one in the {size:,} patients "
-                f"of a hospital: set it to {0.1 / size:.0e} or less"
+                f"privacy.delta is {self.delta:g}, which is not below one in the {size:,} "
+                f"{self.unit}s of a hospital: leave it out, or set it to {0.1 / size:.0e} or less"
             )
 
 

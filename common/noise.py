@@ -93,7 +93,9 @@ def plan_noise(study: Study, size: int) -> NoisePlan | None:
     statistics = is_linear(study.training.model)
     rate, per_round = _steps_of_a_round(study.training, size)
     rounds = max(1, study.rounds.count - (1 if statistics else 0))
-    return _calibrate(study.privacy, rate, per_round, rounds, statistics)
+    return _calibrate(
+        study.privacy, study.privacy.delta_at(size), rate, per_round, rounds, statistics
+    )
 
 
 def round_event(
@@ -141,7 +143,12 @@ def most_rounds(within: Callable[[int], bool]) -> int:
 
 
 def _calibrate(
-    privacy: PrivacyConfig, rate: float, per_round: int, rounds: int, statistics: bool
+    privacy: PrivacyConfig,
+    delta: float,
+    rate: float,
+    per_round: int,
+    rounds: int,
+    statistics: bool,
 ) -> NoisePlan:
     steps = rounds * per_round
     share = privacy.statistics_share
@@ -154,7 +161,7 @@ def _calibrate(
             )
         return NoisePlan(step, first, rate, per_round)
     assert privacy.epsilon is not None  # the other half of PrivacyConfig's rule
-    target = {"epsilon": privacy.epsilon, "delta": privacy.delta}
+    target = {"epsilon": privacy.epsilon, "delta": delta}
     if statistics:
         first, step = split_budget(**target, statistics_share=share, gradient_steps=steps)
     else:

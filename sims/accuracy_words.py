@@ -52,5 +52,6 @@ def _epsilon(study: Study) -> str:
     if study.privacy is None:
         return "none"
     privacy = study.privacy
-    delta = f"{privacy.delta:g}".replace("e-0", "e-")
+    stated = None if privacy.delta is None else f"{privacy.delta:g}".replace("e-0", "e-")
+    delta = stated or f"a tenth of one in a hospital's {privacy.unit}s, at most 1e-5"
     return f"{privacy.epsilon:g} (delta {delta}, one {privacy.unit})"

@@ -165,7 +165,7 @@ class SimulationChronicle:
         done = [part.round for part in self._rounds if hospital.name in asked(part)]
         charged = list(range(1, study.rounds.count + 1)) if status == "running" else done
         accuracy, macro_f1 = self._own_scores(hospital)
-        delta = study.privacy.delta if study.privacy else None
+        delta = study.privacy.delta_at(hospital.declared) if study.privacy else None
         labels = self._dealt.data.training.labels[hospital.training]
         return HospitalPart(
             name=hospital.name,

@@ -78,12 +78,13 @@ def simulated_policy(study: Study, name: str, size: int) -> Policy:
     privacy, plan = study.privacy, plan_noise(study, size)
     assert privacy is not None
     assert plan is not None
-    planned = plan.epsilon(list(range(1, study.rounds.count + 1)), delta=privacy.delta)
+    delta = privacy.delta_at(size)
+    planned = plan.epsilon(list(range(1, study.rounds.count + 1)), delta=delta)
     rounded_up = math.ceil(planned * _ROUNDING + 1e-3) / _ROUNDING
     return Policy(
         unit=privacy.unit,
         patients=size,
-        delta=privacy.delta,
+        delta=delta,
         epsilon_total=study.hospitals.budgets.get(name, rounded_up),
         minimum_noise_multiplier=LEAST_NOISE,
         may_leave=("update", "statistics"),

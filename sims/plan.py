@@ -85,8 +85,9 @@ def make_plan(study: Study, size: int, *, every: bool = False) -> Plan:
     privacy = study.privacy
     assert privacy is not None
     noise, count = noise_of(study, size), study.rounds.count
+    delta = privacy.delta_at(size)
     every = every or (noise.accountant() == EXACT and count <= CHEAP)
-    spent = _spent(noise, _first(count) if every else shown(count), delta=privacy.delta)
+    spent = _spent(noise, _first(count) if every else shown(count), delta=delta)
     training = count - (noise.statistics is not None)
     return Plan(
         recipe=study.name,
@@ -94,7 +95,7 @@ def make_plan(study: Study, size: int, *, every: bool = False) -> Plan:
         unit=study.unit,
         size=size,
         epsilon=spent[-1][1],
-        delta=privacy.delta,
+        delta=delta,
         delta_advisable=0.1 / size,
         noise_multiplier=noise.step,
         statistics_noise_multiplier=noise.statistics,
@@ -150,15 +151,14 @@ def _warnings(study: Study, size: int) -> list[str]:
     assert privacy is not None
     said = []
     better = f"set it to {_two_digits(0.1 / size)} or less with --delta"
-    if privacy.delta * size >= 1:
+    delta = privacy.delta_at(size)
+    if delta * size >= 1:
         said.append(
-            f"delta {privacy.delta:g} is not below one in {size:,} {study.unit}s: publishing one "
+            f"delta {delta:g} is not below one in {size:,} {study.unit}s: publishing one "
             f"of them at random would pass as private; {better}"
         )
-    elif privacy.delta > 0.1 / size:
-        said.append(
-            f"delta {privacy.delta:g} is above a tenth of one in {size:,} {study.unit}s; {better}"
-        )
+    elif delta > 0.1 / size:
+        said.append(f"delta {delta:g} is above a tenth of one in {size:,} {study.unit}s; {better}")
     if study.rounds.count == 1 and is_linear(study.training.model):
         said.append("one round is for statistics alone and trains nothing: plan two or more")
     if study.rounds.participation < 1:

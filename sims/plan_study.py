@@ -86,7 +86,7 @@ def epsilon_of(study: Study, size: int) -> float:
     """Epsilon of taking part in all rounds of a private study."""
     assert study.privacy is not None
     rounds = list(range(1, study.rounds.count + 1))
-    return noise_of(study, size).epsilon(rounds, delta=study.privacy.delta)
+    return noise_of(study, size).epsilon(rounds, delta=study.privacy.delta_at(size))
 
 
 def noise_of(study: Study, size: int) -> NoisePlan:

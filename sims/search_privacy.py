@@ -29,7 +29,8 @@ def privacy_of(runs: Sequence[Finished]) -> SearchPrivacy | None:
     private = [privacy for privacy in settings if privacy is not None]
     if len(private) < len(settings):
         return None
-    delta = min(privacy.delta for privacy in private)
+    stated = [one.delta for run in runs for one in run.result.hospitals]
+    delta = min(delta for delta in stated if delta is not None)
     alone = {events for run in runs for events in _at_hospitals([run])}
     dealings = [_at_hospitals(part) for part in _by_dealing(runs)]
     together = epsilon_together(dealings, delta=delta)

@@ -91,7 +91,7 @@ def _deal(study: str) -> list[Check]:
         if not spec_of(model).linear:
             rehearse(dealt.study.training, private=dealt.study.privacy is not None)
             if dealt.study.privacy:  # its accountant is slow to import
-                epsilon_of([GaussianEvent(1.0, 0.5)], delta=dealt.study.privacy.delta)
+                epsilon_of([GaussianEvent(1.0, 0.5)], delta=1e-5)
     except FedwardError as error:  # every order will meet it again, and report it
         logging.getLogger("fedward.sims").error("%s", error)
     gc.freeze()  # so that a child's garbage collector does not touch, and copy, shared pages

@@ -259,3 +259,30 @@ def test_neither_batches_nor_coins_follow_the_order_at_a_secure_hospital() -> No
         (one, coins), (other, more) = (randomness(task, site(randomness=kind)) for _ in "ab")
         assert torch.equal(coins.coins(9), more.coins(9)) == equal
         assert torch.equal(torch.rand(9, generator=one), torch.rand(9, generator=other)) == equal
+
+
+class Counting(torch.nn.Flatten):
+    """Keeps the sum of all that it has seen, as a layer of the future might."""
+
+    seen: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(1))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.seen += images.detach().sum()
+        return super().forward(images)
+
+
+def counting(name: str, *, seed: int) -> torch.nn.Module:
+    return torch.nn.Sequential(Counting(), torch.nn.Linear(48 * 48, 7))
+
+
+def test_what_changes_without_noise_does_not_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fedward.client.local.build", counting)
+    shapes = {"0.seen": (1,), "1.weight": (7, 48 * 48), "1.bias": (7,)}
+    arrays = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+    assert carry_out(order("compact-cnn", arrays), site()).arrays["0.seen"] != 0
+    with pytest.raises(ModelError, match=r"0\.seen changed in private training without noise"):
+        carry_out(order("compact-cnn", arrays, noise=1.0), site())

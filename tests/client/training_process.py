@@ -1,4 +1,4 @@
-"""A hospital that trains as ordered until somebody kills it: ledger, gate, private training and all.
+"""A hospital that trains as ordered until it is killed: ledger, gate, private training and all.
 
 Argument: a folder with ledger.db. For every line on standard input a process is forked that
 answers orders; it prints its number, then the SHA-256 of every update that has left, and "dead"
