@@ -95,11 +95,15 @@ def simulated_policy(study: Study, name: str, size: int) -> Policy:
     )
 
 
-def guard_of(name: str) -> Guard | None:
-    """What guards a simulated hospital of the run of this process, None outside of runs."""
+def guard_of(name: str) -> Guard:
+    """What guards a simulated hospital of the run of this process.
+
+    Raises:
+        ConfigError: there is no run, or no key in it; nothing is trained that is not charged.
+    """
     run = os.environ.get(RUN_VARIABLE)
     if not run:
-        return None
+        raise ConfigError(f"private training needs a ledger: {RUN_VARIABLE} names no run directory")
     path = Path(run) / LEDGERS / f"{name}.db"
     return Guard(
         ledger=Ledger(path, load_key(path.with_suffix(".key")), clock=_now),
