@@ -17,6 +17,8 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9 ._:@/+-]{0,99}$"
 Name = Annotated[str, StringConstraints(pattern=NAME)]
 # With less noise one step alone can be worth an epsilon of 75, and accounting takes gigabytes.
 LEAST_NOISE = 0.1
+# Use everybody but those who said no, or those alone who said yes (client/consent.py).
+ConsentMode = Literal["opt-out", "opt-in"]
 
 
 class StudyShares(Frozen):
