@@ -14,6 +14,7 @@ import click
 
 from fedward import __version__
 from fedward.client.budget_cli import budget
+from fedward.client.report_cli import report
 from fedward.common.errors import ConfigError, FedwardError, StoppedError
 from fedward.sims.bench_cli import bench
 from fedward.sims.search_cli import search
@@ -182,6 +183,7 @@ def data_check(path: Path, sheet: Path, as_json: bool) -> None:
 
 main.add_command(bench)
 main.add_command(budget)
+main.add_command(report)
 main.add_command(search)
 
 
