@@ -159,18 +159,30 @@ class EgressPart(Frozen):
     unsent: Size
 
 
-class Fact(Frozen):
-    """One value of the audit, by its name in the file."""
+class AuditLine(Frozen):
+    """One claim that was tested with crafted patients, ``canaries``: an attacker guessed of some
+    whether they were in. Two lower bounds of epsilon, each at this confidence; the claim ``passes``
+    if both are below it. ``broken`` says how the mechanism was broken on purpose."""
 
-    name: str
-    value: str
+    recipe: Line
+    broken: Line | None
+    unit: Unit
+    epsilon_claimed: Amount
+    delta: Amount
+    canaries: Size
+    guesses: Size
+    right: Size
+    confidence: Amount
+    epsilon_lower_bound: Amount
+    epsilon_lower_bound_curve: Amount
+    passes: bool
 
 
 class AuditPart(Frozen):
     """What an audit found, and the SHA-256 of its file."""
 
     sha256: Hex
-    facts: tuple[Fact, ...]
+    lines: tuple[AuditLine, ...]
 
 
 class BudgetReport(Frozen):

@@ -8,7 +8,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedward import __version__
-from fedward.client.audit_facts import read_audit
+from fedward.client.audit_file import read_audit
 from fedward.client.budget import Standing, standing
 from fedward.client.budget_history import History, curve, history, release_lines
 from fedward.client.budget_report import (

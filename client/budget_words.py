@@ -57,6 +57,12 @@ def alarms(report: BudgetReport) -> list[str]:
             f"The ledger is not whole: {report.ledger.message}. Everything here counts the entries "
             "before it alone."
         )
+    if report.audit is not None:
+        said += [
+            f"An audit refuted ε {one.epsilon_claimed:.3g} of {one.recipe}: do not rely on ε here."
+            for one in report.audit.lines
+            if not one.passes and one.broken is None
+        ]
     if report.egress is not None and report.egress.unaccounted:
         lines = report.egress.unaccounted
         size = sum(line.size for line in lines)

@@ -18,6 +18,7 @@ from fedward.common.errors import DataError
 from fedward.common.files import unwritable
 
 PUBLIC = "none: public values alone"
+Kind = Literal["hello", "update", "refusal", "failure"]
 AGAIN = "none: the same bytes as before, sent again"
 
 
@@ -33,7 +34,7 @@ class Departure(Frozen):
     """
 
     time: Time
-    kind: Literal["hello", "update", "refusal", "failure"]
+    kind: Kind
     study: str = ""
     run: str = ""
     round: int = 0
@@ -74,25 +75,6 @@ def read_departures(path: Path) -> Iterator[Departure]:
             ) from None
 
 
-def departure(
-    kind: Literal["hello", "update", "refusal", "failure"],
-    *,
-    now: datetime,
-    size: int,
-    sha256: str,
-    mechanism: str = PUBLIC,
-    study: str = "",
-    run: str = "",
-    number: int = 0,
-) -> Departure:
-    """A line about something that leaves now."""
-    return Departure(
-        time=timestamp(now),
-        kind=kind,
-        study=study,
-        run=run,
-        round=number,
-        size=size,
-        sha256=sha256,
-        mechanism=mechanism,
-    )
+def departure(kind: Kind, *, now: datetime, size: int, sha256: str) -> Departure:
+    """A line about public values that leave now."""
+    return Departure(time=timestamp(now), kind=kind, size=size, sha256=sha256, mechanism=PUBLIC)

@@ -1,15 +1,14 @@
 """A ledger made by hand: two studies, refusals, an amended policy, an open reservation."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fedward.client.egress import departure, note
+from fedward.client.egress import Departure, note
 from fedward.client.ledger import Ledger
-from fedward.client.ledger_entries import Events, Request
+from fedward.client.ledger_entries import Events, Request, timestamp
 from fedward.client.policy import Policy
 from fedward.common.errors import BudgetError
 from fedward.common.privacy import GaussianEvent
@@ -70,14 +69,15 @@ def write_egress(path: Path, *, rounds: int, stray: bool = False) -> None:
     """What left: a hello, every update of "faces", one of them twice; and perhaps a stray one."""
 
     def add(kind: str, sha256: str, size: int, number: int = 0) -> None:
-        left = departure(
-            kind,  # type: ignore[arg-type]
-            now=BEGIN,
-            size=size,
-            sha256=sha256,
+        left = Departure(
+            time=timestamp(BEGIN),
+            kind=kind,  # type: ignore[arg-type]
             study="faces",
             run="r1",
-            number=number,
+            round=number,
+            size=size,
+            sha256=sha256,
+            mechanism="Gaussian",
         )
         note(path, left)
 
@@ -89,4 +89,22 @@ def write_egress(path: Path, *, rounds: int, stray: bool = False) -> None:
         add("update", digest(4711), 123)
 
 
-Write = Callable[[Path], Path]
+def audit_row(**changed: object) -> dict[str, object]:
+    """A row of audit.json, with something that does not belong into a report."""
+    row: dict[str, object] = {
+        "recipe": "fer-private-8",
+        "broken": None,
+        "unit": "patient",
+        "epsilon_claimed": 2.5,
+        "delta": 1e-4,
+        "canaries": 1000,
+        "guesses": 100,
+        "right": 61,
+        "confidence": 0.95,
+        "epsilon_lower_bound": 0.25,
+        "epsilon_lower_bound_curve": 0.5,
+        "passes": True,
+        "attack_auc": 0.987654,
+        "where": "/data/here",
+    }
+    return {**row, **changed}

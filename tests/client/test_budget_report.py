@@ -1,6 +1,7 @@
 """The report of a budget as data: what the ledger says, signed, and nothing about anybody."""
 
 import json
+import math
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedward.client import budget_history
-from fedward.client.audit_facts import MOST_FACTS, read_audit
+from fedward.client.audit_file import read_audit
 from fedward.client.budget import standing
 from fedward.client.budget_history import evenly, history, mechanism, release_lines
 from fedward.client.budget_report import (
@@ -38,7 +39,7 @@ from fedward.common.privacy import EXACT, NUMERIC, GaussianEvent, epsilon_of
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from budget_story import BEGIN, FULL, REPORTED, SAMPLED, digest, fill, write_egress
+from budget_story import BEGIN, FULL, REPORTED, SAMPLED, audit_row, digest, fill, write_egress
 
 ROUNDS = 7
 LIST = """patient,consent,purpose,from,until
@@ -62,8 +63,7 @@ def sources(filled: Path, tmp_path: Path) -> Sources:
     consents, egress, audit = (tmp_path / n for n in ("c.csv", "e.jsonl", "audit.json"))
     consents.write_text(LIST, encoding="utf-8")
     write_egress(egress, rounds=ROUNDS)
-    found = {"lower_bound": 0.5, "holds": True, "where": "/data/here", "parts": [{"name": "a"}]}
-    audit.write_text(json.dumps(found), encoding="utf-8")
+    audit.write_text(json.dumps({"rows": [audit_row()]}), encoding="utf-8")
     return Sources("st-anna", filled, consents, egress, audit)
 
 
@@ -140,11 +140,9 @@ def test_no_id_and_no_path_is_in_it(report: BudgetReport, tmp_path: Path) -> Non
     assert str(tmp_path) not in text
     assert "/data/here" not in text
     assert report.audit is not None
-    assert [(one.name, one.value) for one in report.audit.facts] == [
-        ("lower_bound", "0.5"),
-        ("holds", "yes"),
-        ("parts.1.name", "a"),
-    ]
+    assert "0.987654" not in text
+    (line,) = report.audit.lines
+    assert (line.recipe, line.right, line.epsilon_lower_bound_curve) == ("fer-private-8", 61, 0.5)
 
 
 def test_what_left_is_compared_with_the_ledger(
@@ -319,11 +317,31 @@ def test_sources_that_are_not_as_they_should_be(
         make_report(Sources("h", tmp_path / "none.db"), key, now=REPORTED)
 
 
-def test_an_audit_of_any_size_is_cut(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        {"rows": 3},
+        {"rows": [1]},
+        {"rows": [{"recipe": "x"}]},
+        {"rows": [audit_row(epsilon_claimed=math.inf)]},
+        {"rows": [audit_row(recipe="two\nlines")]},
+    ],
+)
+def test_what_is_no_audit_is_refused(tmp_path: Path, document: object) -> None:
     path = tmp_path / "audit.json"
-    found = {"long": "x" * 999, "nothing": None, "deep": {"er": [1.23456789, {"x": False}]}}
-    path.write_text(json.dumps(found), encoding="utf-8")
-    facts = [(one.name, one.value) for one in read_audit(path).facts]
-    assert facts == [("deep.er.1", "1.23457"), ("deep.er.2.x", "no")]
-    path.write_text(json.dumps({"all": list(range(1000))}), encoding="utf-8")
-    assert len(read_audit(path).facts) == MOST_FACTS
+    path.write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(ConfigError, match="is no audit"):
+        read_audit(path)
+
+
+def test_a_refuted_claim_is_an_alarm(report: BudgetReport, tmp_path: Path) -> None:
+    path = tmp_path / "audit.json"
+    rows = [
+        audit_row(),
+        audit_row(recipe="other", passes=False, epsilon_lower_bound=3.0),
+        audit_row(recipe="shown", passes=False, broken="no-noise"),
+    ]
+    path.write_text(json.dumps({"schema_version": 1, "rows": rows}), encoding="utf-8")
+    (alarm,) = alarms(report.model_copy(update={"audit": read_audit(path)}))
+    assert alarm == "An audit refuted ε 2.5 of other: do not rely on ε here."

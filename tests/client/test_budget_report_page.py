@@ -33,7 +33,7 @@ from fedward.common.wording import rounded_up
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from budget_story import BEGIN, FULL, REPORTED, digest, fill, write_egress
+from budget_story import BEGIN, FULL, REPORTED, audit_row, digest, fill, write_egress
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 HOSTILE = "<script>alert('1')</script>&\"{{ 7*7 }}"
@@ -72,7 +72,7 @@ def report(path: Path, key: Ed25519PrivateKey, policy: Policy, tmp_path: Path) -
         "patient,consent,purpose,from,until\n700001,no,*,2026-05-06,\n", encoding="utf-8"
     )
     write_egress(egress, rounds=5, stray=True)
-    audit.write_text(json.dumps({"lower_bound": 0.83, "by": HOSTILE}), encoding="utf-8")
+    audit.write_text(json.dumps({"rows": [audit_row(recipe=HOSTILE)]}), encoding="utf-8")
     return make_report(Sources("st-anna", path, consents, egress, audit), key, now=REPORTED)
 
 
@@ -139,7 +139,7 @@ def test_it_tells_what_an_officer_asks(report: BudgetReport) -> None:
         "up to 1",
         "Reserved and never settled",
         digest(4711),
-        "lower_bound 0.83",
+        "61 of 100, 1,000 crafted; 95% confidence not refuted",
         "Neighbouring data sets differ by adding or removing one patient",
         "Every entry of the ledger is whole, in order, signed, and within the budget, "
         f"{report.ledger.entries} in all",

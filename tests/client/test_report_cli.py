@@ -14,7 +14,7 @@ from fedward.sims.cli import main
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from budget_story import FULL, fill, write_egress
+from budget_story import FULL, audit_row, fill, write_egress
 
 
 def fedward(*words: str) -> Result:
@@ -30,7 +30,7 @@ def office(tmp_path: Path, policy: Policy, monkeypatch: pytest.MonkeyPatch) -> P
     Path("consent.csv").write_text(
         "patient,consent,purpose,from,until\n700001,no,*,2026-05-06,\n", encoding="utf-8"
     )
-    Path("audit.json").write_text('{"lower_bound": 0.8}', encoding="utf-8")
+    Path("audit.json").write_text(json.dumps({"rows": [audit_row()]}), encoding="utf-8")
     return tmp_path
 
 
@@ -69,7 +69,7 @@ def test_json_is_the_signed_file(office: Path) -> None:
     made = json.loads(done.stdout)
     assert made["hospital"] == "hospital"
     assert made["consent"]["everywhere"] == 1
-    assert made["audit"]["facts"] == [{"name": "lower_bound", "value": "0.8"}]
+    assert made["audit"]["lines"][0]["epsilon_lower_bound"] == 0.25
     assert "700001" not in done.stdout
     assert str(office) not in done.stdout
 
