@@ -1,5 +1,5 @@
 """The budgets of a simulated run: in RUN/ledgers, of every hospital NAME.db, NAME.key, NAME.pem and
-NAME.egress.jsonl. In a real consortium nobody has all of them."""
+NAME.egress.jsonl, and perhaps RUN/consents/NAME.csv. In a real consortium nobody has them all."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,12 +19,17 @@ class Kept(NamedTuple):
 
 
 def budgets_of_run(run: Path, *, consents: Path | None, audit: Path | None) -> list[Kept]:
-    """What a run keeps of its hospitals, by name; consents and audit are the same for all.
+    """What a run keeps of its hospitals, by name.
+
+    Args:
+        run: the run directory.
+        consents: a list for all hospitals, instead of each one's own.
+        audit: the file of an audit, for all.
 
     Raises:
         ConfigError: it keeps no ledger, or one without its key.
     """
-    kept = list(_kept(run / "ledgers", consents, audit))
+    kept = list(_kept(run, consents, audit))
     if not kept:
         raise ConfigError(
             f"{run} has no ledgers/NAME.db: name a run that keeps budgets, or a ledger"
@@ -32,11 +37,15 @@ def budgets_of_run(run: Path, *, consents: Path | None, audit: Path | None) -> l
     return kept
 
 
-def _kept(folder: Path, consents: Path | None, audit: Path | None) -> Iterator[Kept]:
-    for ledger in sorted(folder.glob("*.db")):
+def _kept(run: Path, consents: Path | None, audit: Path | None) -> Iterator[Kept]:
+    for ledger in sorted((run / "ledgers").glob("*.db")):
         key = ledger.with_suffix(".key")
         if not key.exists() or not public_path(key).exists():
             raise ConfigError(f"{ledger} has no {key.name} and {public_path(key).name} beside it")
-        egress = ledger.with_suffix(".egress.jsonl")
-        known = egress if egress.exists() else None
-        yield Kept(Sources(ledger.stem, ledger, consents, known, audit), key, public_path(key))
+        listed = consents or _there(run / "consents" / f"{ledger.stem}.csv")
+        egress = _there(ledger.with_suffix(".egress.jsonl"))
+        yield Kept(Sources(ledger.stem, ledger, listed, egress, audit), key, public_path(key))
+
+
+def _there(path: Path) -> Path | None:
+    return path if path.exists() else None

@@ -16,6 +16,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from budget_story import FULL, audit_row, fill, write_egress
 
+LIST = "patient,consent,purpose,from,until\n700001,no,*,2026-05-06,\n"
+
 
 def fedward(*words: str) -> Result:
     return CliRunner().invoke(main, ["report", *words])
@@ -27,9 +29,7 @@ def office(tmp_path: Path, policy: Policy, monkeypatch: pytest.MonkeyPatch) -> P
     monkeypatch.chdir(tmp_path)
     fill(Path("ledger.db"), create_key(Path("hospital.key")), policy, rounds=3, events=FULL)
     write_egress(Path("left.jsonl"), rounds=3)
-    Path("consent.csv").write_text(
-        "patient,consent,purpose,from,until\n700001,no,*,2026-05-06,\n", encoding="utf-8"
-    )
+    Path("consent.csv").write_text(LIST, encoding="utf-8")
     Path("audit.json").write_text(json.dumps({"rows": [audit_row()]}), encoding="utf-8")
     return tmp_path
 
@@ -129,7 +129,12 @@ def test_a_run_gets_a_report_of_every_hospital_and_of_all(run: Path) -> None:
     ]
     first = json.loads((run / "budget/hospital-01/budget-report.json").read_text())
     assert first["egress"]["unaccounted"] == []
+    assert first["consent"] is None
+    (run / "consents").mkdir()
+    (run / "consents" / "hospital-01.csv").write_text(LIST, encoding="utf-8")
     told = fedward("budget", str(run), "--json")
+    reports = [one["report"] for one in json.loads(told.stdout)["hospitals"]]
+    assert [one["consent"] and one["consent"]["everywhere"] for one in reports] == [1, None]
     assert [one["signature"] for one in json.loads(told.stdout)["hospitals"]] == ["good", "good"]
     (run / "ledgers" / "hospital-02.pem").unlink()
     done = fedward("budget", str(run))
