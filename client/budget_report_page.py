@@ -82,7 +82,7 @@ def shares_chart(reports: list[BudgetReport], *, until: str) -> Markup:
     told = (
         "Share of its budget that every hospital has charged, over time; a table has the numbers."
     )
-    return drawn([*lines, Steps("budget", [(begin, 1.0)])], until=until, told=told, percent=True)
+    return drawn([*lines, Steps("whole", [(begin, 1.0)])], until=until, told=told, percent=True)
 
 
 @cache
