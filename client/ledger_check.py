@@ -72,7 +72,12 @@ def make_anchor(path: Path, key: Ed25519PrivateKey, *, now: datetime) -> Anchor:
     with reading(path) as connection:
         version_of(connection, path)
         done = replay(rows(connection), key.public_key())
-    anchor = Anchor(entries=done.entries, hash=done.digest.hex(), time=timestamp(now))
+    return signed_anchor(entries=done.entries, digest=done.digest, key=key, now=now)
+
+
+def signed_anchor(*, entries: int, digest: bytes, key: Ed25519PrivateKey, now: datetime) -> Anchor:
+    """The anchor of a ledger with so many entries, of which the last has this hash."""
+    anchor = Anchor(entries=entries, hash=digest.hex(), time=timestamp(now))
     return anchor.model_copy(update={"signature": sign(key, anchor.signed_part()).hex()})
 
 

@@ -8,14 +8,14 @@ import base64
 import json
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 
-from jinja2 import Environment, StrictUndefined, Template
+from jinja2 import Template
 
 from fedward.common.config import parse_study
 from fedward.common.faces import EMOTIONS
 from fedward.common.files import write_text
+from fedward.common.page import page_template
 from fedward.common.result import Result
 from fedward.server import report_words as words
 
@@ -75,14 +75,4 @@ def time_table(result: Result) -> list[tuple[str, float, float]]:
 
 @cache
 def _template() -> Template:
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {
-        "percent": words.percent,
-        "duration": words.duration,
-        "scientific": words.scientific,
-        "epsilon": words.rounded_up,
-    }
-    source = files("fedward.server").joinpath("report.html").read_text(encoding="utf-8")
-    return environment.from_string(source)
+    return page_template("fedward.server", "report.html")

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from fedward import __version__
+from fedward.client.report_cli import report
 from fedward.common.errors import ConfigError, FedwardError, StoppedError
 from fedward.sims.bench_cli import bench
 from fedward.sims.plan_cli import budget_with_recipes, plan
@@ -191,6 +192,7 @@ def data_check(path: Path, sheet: Path, as_json: bool) -> None:
 main.add_command(bench)
 main.add_command(budget_with_recipes)
 main.add_command(plan)
+main.add_command(report)
 main.add_command(search)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from fedward.client.rounds_left import RoundsLeft
 from fedward.common.config import Frozen, Unit
 from fedward.common.noise import MOST_ROUNDS
-from fedward.server.report_words import many, rounded_up
+from fedward.common.wording import many, rounded_up
 from fedward.sims.over_seeds import accuracy_in_words
 from fedward.sims.plan import Plan, RoundCost, thinned
 from fedward.sims.plan_estimates import Estimate

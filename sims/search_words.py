@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from fedward.server.report_words import many, rounded_up, scientific
+from fedward.common.wording import many, rounded_up, scientific
 from fedward.sims.over_seeds import accuracy_in_words
 from fedward.sims.search_plan import Settings, in_words, written
 from fedward.sims.search_table import Search, SearchPrivacy

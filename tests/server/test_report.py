@@ -2,7 +2,6 @@
 
 import html
 import json
-import math
 import re
 import shutil
 import subprocess
@@ -11,8 +10,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from fedward.common.config import HospitalsConfig, RoundsConfig, Study, TrainingConfig
 from fedward.common.errors import ConfigError, RunError
@@ -239,14 +236,6 @@ def test_epsilon_is_told_as_a_range_where_hospitals_differ(made_result: Make) ->
     assert words.epsilon_range(made_result("failed")) == "–"
 
 
-@pytest.mark.parametrize(
-    ("epsilon", "delta", "bound"),
-    [(0.0, 0.0, 0.5), (math.log(3), 0.0, 0.75), (0.0, 1.0, 1.0), (1e9, 0.0, 1.0)],
-)
-def test_the_membership_bound(epsilon: float, delta: float, bound: float) -> None:
-    assert words.membership_bound(epsilon, delta) == pytest.approx(bound)
-
-
 def test_the_accuracy_interval_is_wilsons(made_result: Make) -> None:
     test = made_result("private").test
     assert test is not None
@@ -255,31 +244,6 @@ def test_the_accuracy_interval_is_wilsons(made_result: Make) -> None:
     assert words.accuracy_interval(small) == pytest.approx((0.4038, 0.5962), abs=1e-4)
     none = test.model_copy(update={"confusion": [[0] * 7] * 7})
     assert words.accuracy_interval(none) == (0.0, 1.0)
-
-
-@given(st.floats(0, 100))
-def test_an_epsilon_is_never_told_too_small(epsilon: float) -> None:
-    told = float(words.rounded_up(epsilon))
-    assert epsilon - 1e-6 <= told <= epsilon + 0.01 + 1e-6
-
-
-def test_numbers_are_told_as_people_say_them() -> None:
-    assert [words.many(n, "image") for n in (0, 1, 3589)] == ["0 images", "1 image", "3,589 images"]
-    assert [words.duration(s) for s in (0, 59.96, 754.2, 3599.9, 4020)] == [
-        "0.0 s",
-        "1 min 00 s",
-        "12 min 34 s",
-        "1 h 0 min",
-        "1 h 7 min",
-    ]
-    assert [words.scientific(v) for v in (None, 0.0, 1e-5, 2.5e-7)] == [
-        "–",
-        "0",
-        "10⁻⁵",
-        "2.5 × 10⁻⁷",
-    ]
-    assert words.rounded_up(math.inf) == "∞"
-    assert words.percent(None) == "–"
 
 
 PROBE = """<!doctype html><title>waiting</title>
