@@ -153,7 +153,13 @@ def mechanism(events: Events) -> str:
 
 
 def _asked(request: Request) -> Asked:
-    return Asked(study=request.study, run=request.run, round=request.round, model=request.model)
+    return Asked(
+        study=request.study,
+        run=request.run,
+        round=request.round,
+        model=request.model,
+        randomness=request.randomness,
+    )
 
 
 def _finite(epsilon: float) -> float | None:

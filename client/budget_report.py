@@ -30,7 +30,7 @@ from fedward.client.ledger_entries import (
     sign,
 )
 from fedward.client.policy import Policy
-from fedward.common.config import Count, Frozen, Unit
+from fedward.common.config import Count, Frozen, Randomness, Unit
 from fedward.common.errors import ConfigError
 
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -46,6 +46,7 @@ class Asked(Frozen):
     run: str
     round: int
     model: str
+    randomness: Randomness = "secure"
 
 
 class EntryLine(Frozen):

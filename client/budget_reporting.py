@@ -27,7 +27,7 @@ from fedward.client.keys import public_hex
 from fedward.client.ledger_check import Anchor, signed_anchor, verify
 from fedward.client.ledger_entries import read_record, timestamp
 from fedward.client.ledger_file import Row, reading, rows
-from fedward.common.config import Unit
+from fedward.common.config import Randomness, Unit
 from fedward.common.errors import ConfigError, LedgerError
 from fedward.common.privacy import EXACT, accountant_name
 
@@ -104,7 +104,8 @@ def assumptions(told: History) -> tuple[str, ...]:
     said = [
         *_neighbours(told.book.policy.unit),
         "What a unit adds to a release is clipped to a norm, and Gaussian noise with the stated "
-        "multiple of that norm is added, drawn from a source that nobody can predict or repeat.",
+        "multiple of that norm is added.",
+        _source({one.reserved.request.randomness for one in told.departed}),
         "Every hospital adds its own full noise and trusts nobody else with its updates.",
         "Times are those of the hospital's clock.",
     ]
@@ -121,6 +122,15 @@ def assumptions(told: History) -> tuple[str, ...]:
             "not from earlier releases.",
         ]
     return tuple(said)
+
+
+def _source(randomness: set[Randomness]) -> str:
+    if "seeded" in randomness:
+        return (
+            "Noise of this ledger was drawn from a seed, as simulations do: whoever knows the seed "
+            "subtracts it. Not private: the epsilons say what secret noise would have spent."
+        )
+    return "Noise is drawn from a source that nobody can predict or repeat."
 
 
 def _neighbours(unit: Unit) -> list[str]:

@@ -17,6 +17,9 @@ def summary(report: BudgetReport) -> str:
         f"Of a budget of ε {now.epsilon_total:g} per {now.unit}, {rounded_up(charged(report))} is "
         f"charged: {_releases(report)}."
     ]
+    if seeded := [one for one in report.releases if one.asked.randomness == "seeded"]:
+        which = "The" if len(seeded) == len(report.releases) else "Some of the"
+        said.append(f"{which} noise came from a seed: a simulation, not private.")
     if report.refusals:
         said.append(f"{many(len(report.refusals), 'refused round')} read no data.")
     if report.open:

@@ -6,7 +6,7 @@ here from what would really run, and charged to the hospital's ledger before any
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from fedward.client.consent import read_consents
 from fedward.client.ledger import Clock, Ledger
 from fedward.client.ledger_entries import Events, Request
 from fedward.client.policy import Leaves, Policy
-from fedward.common.config import Unit
+from fedward.common.config import Randomness, Unit
 from fedward.common.errors import BudgetError, ConfigError, DataError
 from fedward.common.faces import FaceSet
 from fedward.common.files import unwritable
@@ -43,7 +43,9 @@ class Guard:
     consents: Path | None
     clock: Clock
 
-    def charge(self, order: Order, digest: str, *, size: int, unit: Unit) -> "Charge":
+    def charge(
+        self, order: Order, digest: str, *, size: int, unit: Unit, randomness: Randomness
+    ) -> "Charge":
         """Reserve the worst case of an order.
 
         Args:
@@ -51,13 +53,17 @@ class Guard:
             digest: `digest_of` it.
             size: the hospital's public size in units; what the accounting goes by.
             unit: what the size counts.
+            randomness: where the hospital's noise comes from; it is written down.
 
         Raises:
             BudgetError: budget, policy or the list of consents forbid it; that is written down.
             ConfigError: the order states names or numbers that no ledger takes.
         """
         policy = self.ledger.policy
-        request = request_for(order, digest, size=size, unit=unit, patients=policy.patients)
+        request = replace(
+            request_for(order, digest, size=size, unit=unit, patients=policy.patients),
+            randomness=randomness,
+        )
         if not request.events:
             message = "the order is to train without noise: ask with a privacy budget"
             self.ledger.refuse(request, message, reason="noise")

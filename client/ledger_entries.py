@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from pydantic import BaseModel, Field, StringConstraints, TypeAdapter, ValidationError
 
 from fedward.client.policy import Leaves, Policy
-from fedward.common.config import NAME, Count, Frozen, Unit
+from fedward.common.config import NAME, Count, Frozen, Randomness, Unit
 from fedward.common.errors import ConfigError, LedgerError
 from fedward.common.privacy import GaussianEvent
 
@@ -54,6 +54,7 @@ class Request:
         leaves: what kind of private value is to leave.
         epochs: passes over the data in this round.
         order: SHA-256 of the order, so that an auditor sees for what was charged; zeros for none.
+        randomness: where noise comes from: "secure", or "seeded", which protects nobody.
 
     Raises:
         ConfigError: a name or a number that no ledger takes.
@@ -69,6 +70,7 @@ class Request:
     leaves: Leaves = "update"
     epochs: int = 1
     order: str = NO_ORDER
+    randomness: Randomness = "secure"
 
     def __post_init__(self) -> None:
         for key, name in (("study", self.study), ("run", self.run), ("model", self.model)):

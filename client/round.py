@@ -47,7 +47,9 @@ def _paid(model: Module, order: Order, site: Site, guard: Guard) -> Answer:
     if content is not None:
         return SentAgain(content, order)
     try:
-        charge = guard.charge(order, digest, size=site.size, unit=site.unit)
+        charge = guard.charge(
+            order, digest, size=site.size, unit=site.unit, randomness=site.randomness
+        )
     except BudgetError as error:
         log.warning("order refused: %s", error)
         return Refused(error.reason)

@@ -2,13 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from fedward.client.guard import Guard
-from fedward.common.config import Unit
+from fedward.common.config import Randomness, Unit
 from fedward.common.faces import FaceSet
-
-Randomness = Literal["secure", "seeded"]
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ ModelName = Literal[
     "vgg16",
 ]
 Unit = Literal["image", "patient"]
+Randomness = Literal["secure", "seeded"]
 NAME = r"^[A-Za-z0-9][A-Za-z0-9 ._:@/+-]{0,99}$"  # what ledgers take as a study, a run or a model
 Name = Annotated[str, StringConstraints(pattern=NAME)]
 MOST_DELTA = 1e-5  # where a study states none

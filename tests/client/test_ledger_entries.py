@@ -56,7 +56,7 @@ def test_the_form_is_pinned() -> None:
         b'{"kind":"reserve","request":{"epochs":1,"events":[{"noise_multiplier":1.0,'
         b'"sample_rate":0.5,"steps":3}],"leaves":"update","model":"m",'
         b'"order":"0000000000000000000000000000000000000000000000000000000000000000",'
-        b'"patients":500,"round":0,"run":"r","study":"s","unit":"patient"},'
+        b'"patients":500,"randomness":"secure","round":0,"run":"r","study":"s","unit":"patient"},'
         b'"time":"2026-05-04T12:00:00Z","version":1}'
     )
     # (head -c 32 /dev/zero; printf x) | sha256sum
