@@ -21,7 +21,15 @@ from flwr.proto.recorddict_pb2 import RecordDict as ProtoRecordDict
 from fedward.client.egress import AGAIN, Departure, Kind, departure, note
 from fedward.client.guard import Charge, Guard, sha256
 from fedward.common.arrays import check_like
-from fedward.common.messages import REFUSALS, Failed, Hello, Order, Refused, Update
+from fedward.common.messages import (
+    REFUSALS,
+    Failed,
+    Hello,
+    Order,
+    Refused,
+    Update,
+    declared,
+)
 from fedward.common.wire import error_of, pack_hello, pack_update
 
 
@@ -73,7 +81,7 @@ def _content(answer: Answer) -> bytes:
     if isinstance(answer, Hello):
         return _bytes(pack_hello(answer))
     if isinstance(answer, Released):
-        check_like(answer.update.arrays, answer.order.arrays)
+        check_like(answer.update.arrays, declared(answer.order))
         return _bytes(pack_update(answer.update))
     if isinstance(answer, Refused) and answer.reason not in REFUSALS:
         raise ValueError(f"no word for this refusal: {answer.reason}")

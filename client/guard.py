@@ -174,7 +174,7 @@ def request_for(order: Order, digest: str, *, size: int, unit: Unit, patients: i
     events: Events = ()
     if noise is not None:
         events = (round_event(order.training, task=order.task, size=size, noise_multiplier=noise),)
-    leaves: Leaves = "statistics" if order.task == "statistics" else "update"
+    leaves: Leaves = "update" if order.task == "train" else order.task
     return Request(
         study=order.study,
         run=order.run,

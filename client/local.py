@@ -18,8 +18,9 @@ from fedward.common.errors import ModelError
 from fedward.common.faces import SIDE, FaceSet
 from fedward.common.linear import LinearHead, noisy_gradient, noisy_mean
 from fedward.common.messages import Order, Update
-from fedward.common.models import build, network_inputs
+from fedward.common.models import build, network_inputs, predict
 from fedward.common.noise_source import NoiseSource, SecureNoise, SeededNoise
+from fedward.common.noisy_counts import COUNTS, noisy_counts
 from fedward.common.patients import PatientRows, patient_rows
 from fedward.common.seeds import secret_generator, torch_generator
 from fedward.common.train import FitPlan, StepPrivacy, fit
@@ -64,7 +65,9 @@ def trained(model: torch.nn.Module, order: Order, site: Site) -> Update:
         batches=batches,
         noise=noise,
     )
-    if isinstance(model, LinearHead):
+    if order.task == "metrics":
+        arrays = _metrics(order, model, own)
+    elif isinstance(model, LinearHead):
         arrays = _linear(order, model, own)
     else:
         arrays = _network(order, model, own)
@@ -142,6 +145,20 @@ def _network(order: Order, model: torch.nn.Module, own: _Own) -> Arrays:
     if order.noise_multiplier is not None:
         _check_buffers(model, order.arrays)
     return difference(to_arrays(model), order.arrays)
+
+
+def _metrics(order: Order, model: torch.nn.Module, own: _Own) -> Arrays:
+    """How often the model is right here, with noise; without, no count leaves."""
+    if order.noise_multiplier is None:
+        raise ModelError("counts of right answers are private: ask for them with noise")
+    answers = predict(order.training.model, model, own.inputs).argmax(axis=1)
+    counts = noisy_counts(
+        answers == own.labels.numpy(),
+        noise_multiplier=order.noise_multiplier,
+        noise=own.noise,
+        patients=None if own.patients is None else own.patients.once_each(own.batches),
+    )
+    return {COUNTS: counts}
 
 
 def _check_buffers(model: torch.nn.Module, before: Arrays) -> None:

@@ -5,20 +5,19 @@ values; what comes out is written to RUN/config.json. An unknown key is an error
 nearest known one.
 """
 
-import difflib
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
     StringConstraints,
-    ValidationError,
     model_validator,
 )
 
 from fedward.common.errors import ConfigError
+from fedward.common.validated import validated
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -50,9 +49,6 @@ class Frozen(BaseModel):
     """Base of all configuration: immutable, and no key is ever ignored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-Model = TypeVar("Model", bound=Frozen)
 
 
 class DataConfig(Frozen):
@@ -160,6 +156,9 @@ class PrivacyConfig(Frozen):
         clipping_norm: L2 bound of what one unit adds to the sum of a step.
         statistics_share: part of mu^2 (Gaussian differential privacy) that feature statistics
             take in a model on fixed features, beside the training steps of all rounds.
+        metrics_noise_multiplier: with it, every hospital counts the released model's right answers
+            on its own images after the last round, and sends the counts with this much noise; that
+            is charged beside the target. Without it, nobody asks.
         unit: whom the guarantee is about: one image, or one patient with all images. Of
             pixel-identical images one is kept, at one patient (common/curate.py).
         records_per_patient: of a patient, at most so many images enter a step, drawn afresh for
@@ -171,6 +170,7 @@ class PrivacyConfig(Frozen):
     delta: Annotated[float, Field(gt=0, lt=0.1)] | None = None
     clipping_norm: Positive = 1.0
     statistics_share: Fraction = 0.04
+    metrics_noise_multiplier: Positive | None = None
     unit: Unit = "image"
     records_per_patient: Annotated[int, Field(ge=1, le=MOST_RECORDS_PER_PATIENT)] = (
         RECORDS_PER_PATIENT
@@ -270,34 +270,3 @@ def parse_study(document: Mapping[str, Any]) -> Study:
         ConfigError: naming every wrong key or value, and the cure.
     """
     return validated(Study, document, name="study")
-
-
-def validated(model: type[Model], document: Mapping[str, Any], *, name: str) -> Model:
-    """Validate a document as a frozen model; ``name`` is what a message calls the whole of it.
-
-    Raises:
-        ConfigError: naming every wrong key or value, and the cure.
-    """
-    try:
-        return model.model_validate(document)
-    except ValidationError as error:
-        wrong = (_explain(dict(item), model, name) for item in error.errors())
-        raise ConfigError("; ".join(wrong)) from None
-
-
-def _explain(item: dict[str, Any], model: type[BaseModel], name: str) -> str:
-    path = [str(part) for part in item["loc"]]
-    if item["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(path[-1], _known_keys(path[:-1], model), n=1)
-        return f"unknown key {'.'.join(path)!r}" + (f"; did you mean {near[0]!r}?" if near else "")
-    # A rule about several keys has all of them as its input: it names those that matter itself.
-    got = "" if isinstance(item["input"], dict) else f" (got {item['input']!r})"
-    return f"{'.'.join(path) or name}: {item['msg']}{got}"
-
-
-def _known_keys(path: list[str], model: type[BaseModel]) -> list[str]:
-    for part in path:
-        annotation = model.model_fields[part].annotation
-        choices = [annotation, *getattr(annotation, "__args__", ())]
-        model = next(c for c in choices if isinstance(c, type) and issubclass(c, BaseModel))
-    return list(model.model_fields)

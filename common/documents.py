@@ -6,8 +6,8 @@ from typing import Any
 
 import yaml
 
-from fedward.common.config import Model, validated
 from fedward.common.errors import ConfigError
+from fedward.common.validated import Model, validated
 
 
 def read_document(path: Path, model: type[Model], *, name: str, keys: str) -> Model:

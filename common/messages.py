@@ -4,6 +4,7 @@ Two exchanges exist:
 
     (empty query)  ->  Hello     who are you (once per run)
     Order          ->  Update    train, and send the difference (once per round)
+                                 or count right answers, with noise (once, if the study asks)
                    or  Refused   the hospital's budget or policy forbids it, in one known word
                    or  Failed    nothing more than that
 
@@ -14,11 +15,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from fedward.common.arrays import Arrays
 from fedward.common.config import TrainingConfig
+from fedward.common.noisy_counts import COUNTS
 
-Task = Literal["statistics", "train"]
-TASKS: tuple[Task, ...] = ("statistics", "train")
+Task = Literal["statistics", "train", "metrics"]
+TASKS: tuple[Task, ...] = ("statistics", "train", "metrics")
 # What a hospital may answer instead of an update. The words are all that leaves: a text of its own
 # could hold a path, a value or an id of a patient.
 REFUSALS: Mapping[str, str] = {
@@ -59,7 +63,8 @@ class Order:
         study, run: which study this is a round of, and which run of it; what a hospital's ledger
             charges. Empty names are refused by a hospital that keeps one.
         round: from 1.
-        task: "train", or "statistics" for the mean of fixed features.
+        task: "train", "statistics" for the mean of fixed features, or "metrics" for noisy counts of
+            the model's right answers.
         arrays: the global model.
         training: the study's training settings.
         learning_rate: of this round, after the schedule.
@@ -92,6 +97,13 @@ class Update:
 
     round: int
     arrays: Arrays
+
+
+def declared(order: Order) -> Arrays:
+    """Arrays of the names, shapes and type that an answer to this order must have."""
+    if order.task == "metrics":
+        return {COUNTS: np.zeros(2, np.float32)}
+    return order.arrays
 
 
 @dataclass(frozen=True)

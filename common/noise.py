@@ -8,7 +8,7 @@ both, since what one unit adds to a sum is bounded by the same clipping norm.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from fedward.common.config import PrivacyConfig, Study, TrainingConfig
@@ -36,12 +36,15 @@ class NoisePlan:
         statistics: noise multiplier of the statistics round (round 1), None where there is none.
         sample_rate: probability with which a step uses a unit; 1 is the full batch.
         steps_per_round: training steps in a round.
+        metrics: noise multiplier of the counts of right answers after the last round, None where
+            the study does not ask for them. They are charged beside the study's target.
     """
 
     step: float
     statistics: float | None
     sample_rate: float
     steps_per_round: int
+    metrics: float | None = None
 
     def noise_multiplier(self, round_number: int) -> float:
         """Of one round."""
@@ -49,9 +52,11 @@ class NoisePlan:
             return self.statistics
         return self.step
 
-    def events(self, rounds: list[int]) -> list[GaussianEvent]:
-        """What taking part in these rounds amounts to."""
+    def events(self, rounds: list[int], *, measured: bool = False) -> list[GaussianEvent]:
+        """What taking part in these rounds amounts to, and in the counting after the last one."""
         events = []
+        if measured and self.metrics is not None:
+            events.append(GaussianEvent(self.metrics))
         training = [r for r in rounds if not (r == 1 and self.statistics is not None)]
         if self.statistics is not None and len(training) < len(rounds):
             events.append(GaussianEvent(noise_multiplier=self.statistics, sample_rate=1.0, steps=1))
@@ -62,9 +67,9 @@ class NoisePlan:
             )
         return events
 
-    def epsilon(self, rounds: list[int], *, delta: float) -> float:
-        """Of taking part in these rounds; 0 for none."""
-        return _epsilon(tuple(self.events(rounds)), delta)
+    def epsilon(self, rounds: list[int], *, delta: float, measured: bool = False) -> float:
+        """Of taking part in these rounds, and in the counting after the last; 0 for none."""
+        return _epsilon(tuple(self.events(rounds, measured=measured)), delta)
 
     def accountant(self) -> str:
         """The accountant that ``epsilon`` uses, in words."""
@@ -93,9 +98,10 @@ def plan_noise(study: Study, size: int) -> NoisePlan | None:
     statistics = is_linear(study.training.model)
     rate, per_round = _steps_of_a_round(study.training, size)
     rounds = max(1, study.rounds.count - (1 if statistics else 0))
-    return _calibrate(
+    plan = _calibrate(
         study.privacy, study.privacy.delta_at(size), rate, per_round, rounds, statistics
     )
+    return replace(plan, metrics=study.privacy.metrics_noise_multiplier)
 
 
 def round_event(
@@ -106,7 +112,7 @@ def round_event(
     Raises:
         ConfigError: there is no guarantee with this noise.
     """
-    if task == "statistics":
+    if task != "train":
         return GaussianEvent(noise_multiplier)
     return GaussianEvent(noise_multiplier, *_steps_of_a_round(training, size))
 

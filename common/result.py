@@ -36,8 +36,9 @@ class HospitalPart(Part):
     ``epsilon`` is charged before it is spent: while the run goes on it is that of all planned
     rounds, afterwards that of the rounds for which the hospital was asked. ``accuracy`` and
     ``macro_f1`` are the final model's on the hospital's own test images, None until the run ends,
-    or where it has none. ``examples`` are training images and ``patients`` who is on them; None in
-    results from before they were counted.
+    or where it has none. ``measured_accuracy`` is what the hospital itself tells of the final model
+    on its training images, by noisy counts, where the study asks. ``examples`` are training images
+    and ``patients`` who is on them; None in results from before they were counted.
     """
 
     name: str
@@ -51,6 +52,7 @@ class HospitalPart(Part):
     steps: int
     accuracy: Share | None
     macro_f1: Share | None
+    measured_accuracy: Share | None = None
 
     def units(self, unit: str) -> int:
         """Records of the guarantee here: patients, or images where they are the unit."""

@@ -9,7 +9,7 @@ how each hospital scores) comes in through ``Chronicle``.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,6 +24,7 @@ from fedward.common.result import RoundPart, RoundSeconds
 from fedward.common.wire import read_hello
 from fedward.server.aggregate import ServerState
 from fedward.server.evaluate import Evaluation, Examiner, initial_arrays
+from fedward.server.measure import measure
 from fedward.server.run_directory import RunDirectory
 from fedward.server.strategy import FedAvg, Member, as_they_come, side_of
 
@@ -37,8 +38,15 @@ class Chronicle(Protocol):
     def round_done(self, rounds: list[RoundPart], state: ServerState) -> None:
         """One more round is checkpointed."""
 
-    def ended(self, evaluation: Evaluation, rounds: list[RoundPart], state: ServerState) -> None:
-        """The run is complete; ``evaluation`` is the released model's."""
+    def ended(
+        self,
+        evaluation: Evaluation,
+        rounds: list[RoundPart],
+        state: ServerState,
+        measured: Mapping[str, float | None],
+    ) -> None:
+        """The run is complete; ``evaluation`` is the released model's, ``measured`` what hospitals
+        say of it (server/measure.py)."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +98,20 @@ def conduct(
         directory.write_checkpoint(strategy.state, rounds)
         directory.append_metrics(part)
         chronicle.round_done(rounds, strategy.state)
-    chronicle.ended(examiner.score(strategy.state.released()), rounds, strategy.state)
+
+    def ask(messages: list[Message]) -> Iterator[Message]:
+        return as_they_come(
+            grid,
+            messages,
+            timeout_s=study.rounds.timeout_s,
+            poll_s=around.poll_s,
+            stopped=around.stopped,
+            clock=around.clock,
+        )
+
+    measured = measure(study, members, strategy.state, ask, run=directory.name)
+    evaluation = examiner.score(strategy.state.released())
+    chronicle.ended(evaluation, rounds, strategy.state, measured)
 
 
 def introduce(grid: Grid, study: Study, around: Surroundings) -> dict[int, Member]:

@@ -74,6 +74,7 @@ class SimulationChronicle:
         self._rounds: list[RoundPart] = []
         self.baselines = Baselines()
         self._evaluation: Evaluation | None = None
+        self._measured: Mapping[str, float | None] = {}
         interrupted = directory.read_result()  # what was spent before a --resume
         self._spent = interrupted.seconds if interrupted else NOTHING_SPENT
 
@@ -100,9 +101,15 @@ class SimulationChronicle:
         self._write("running")
         self._tell(rounds[-1], self._dealt.study.rounds.count)
 
-    def ended(self, evaluation: Evaluation, rounds: list[RoundPart], state: ServerState) -> None:
+    def ended(
+        self,
+        evaluation: Evaluation,
+        rounds: list[RoundPart],
+        state: ServerState,
+        measured: Mapping[str, float | None],
+    ) -> None:
         """The released model and its scores are final."""
-        self._rounds, self._evaluation = rounds, evaluation
+        self._rounds, self._evaluation, self._measured = rounds, evaluation, measured
         save_arrays(self._directory.model, state.released())
         write_json(self._directory.model_card, self._card(evaluation.test))
 
@@ -164,8 +171,10 @@ class SimulationChronicle:
         plan = self._plan(hospital.name)
         done = [part.round for part in self._rounds if hospital.name in asked(part)]
         charged = list(range(1, study.rounds.count + 1)) if status == "running" else done
+        counted = status == "running" or hospital.name in self._measured
         accuracy, macro_f1 = self._own_scores(hospital)
         delta = study.privacy.delta_at(hospital.declared) if study.privacy else None
+        epsilon = plan.epsilon(charged, delta=delta, measured=counted) if plan and delta else None
         labels = self._dealt.data.training.labels[hospital.training]
         return HospitalPart(
             name=hospital.name,
@@ -173,12 +182,13 @@ class SimulationChronicle:
             patients=units_in(self._dealt.data.training.patients[hospital.training], "patient"),
             label_counts=np.bincount(labels, minlength=len(EMOTIONS)).tolist(),
             camera=hospital.camera,
-            epsilon=plan.epsilon(charged, delta=delta) if plan and delta else None,
+            epsilon=epsilon,
             delta=delta,
             noise_multiplier=plan.step if plan else None,
             steps=self._steps(hospital, plan, done),
             accuracy=accuracy,
             macro_f1=macro_f1,
+            measured_accuracy=self._measured.get(hospital.name),
         )
 
     def _plan(self, name: str) -> NoisePlan | None:

@@ -79,7 +79,7 @@ def simulated_policy(study: Study, name: str, size: int) -> Policy:
     assert privacy is not None
     assert plan is not None
     delta = privacy.delta_at(size)
-    planned = plan.epsilon(list(range(1, study.rounds.count + 1)), delta=delta)
+    planned = plan.epsilon(list(range(1, study.rounds.count + 1)), delta=delta, measured=True)
     rounded_up = math.ceil(planned * _ROUNDING + 1e-3) / _ROUNDING
     return Policy(
         unit=privacy.unit,
@@ -87,7 +87,7 @@ def simulated_policy(study: Study, name: str, size: int) -> Policy:
         delta=delta,
         epsilon_total=study.hospitals.budgets.get(name, rounded_up),
         minimum_noise_multiplier=LEAST_NOISE,
-        may_leave=("update", "statistics"),
+        may_leave=("update", "statistics", "metrics"),
         maximum_epochs=study.training.epochs,
         consent=study.hospitals.consent,
         valid_from=_FROM,

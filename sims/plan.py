@@ -166,6 +166,10 @@ def _warnings(study: Study, size: int) -> list[str]:
             f"only {study.rounds.participation:.0%} of the hospitals are asked in a round; this is "
             "the worst case, a hospital that is asked in every one"
         )
+    if privacy.metrics_noise_multiplier is not None:
+        rounds = _first(study.rounds.count)
+        epsilon = noise_of(study, size).epsilon(rounds, delta=delta, measured=True)
+        said.append(f"with the counts of right answers at the end epsilon is {epsilon:.4g}")
     if study.rounds.count == MOST_ROUNDS:
         said.append(f"more than {MOST_ROUNDS:,} rounds are not counted")
     return said

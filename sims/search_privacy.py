@@ -103,4 +103,4 @@ def events_of(run: Finished, hospital: HospitalPart) -> list[GaussianEvent]:
     plan = plan_noise(study, declared_size(hospital.units(study.unit)))
     assert plan is not None
     rounds = [part.round for part in run.result.rounds if hospital.name in asked(part)]
-    return plan.events(rounds)
+    return plan.events(rounds, measured=True)

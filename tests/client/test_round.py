@@ -383,6 +383,22 @@ def test_arrays_that_were_not_ordered_do_not_leave(
     assert hospital.spent()[0] == 0.0
 
 
+def test_counts_leave_with_noise_where_the_policy_says_so(
+    tmp_path: Path, key: Ed25519PrivateKey, policy: Policy, arrays: Arrays
+) -> None:
+    wish = replace(order(arrays, number=9), task="metrics")
+    strict = tmp_path / "strict"
+    strict.mkdir()
+    assert refusal_of(Hospital(strict, key, policy).does(wish)) == REFUSALS["policy"]
+    open_minded = policy.model_copy(update={"may_leave": ("metrics",)})
+    hospital = Hospital(tmp_path, key, open_minded)
+    update = read_update(hospital.does(wish))
+    assert {name: array.shape for name, array in update.arrays.items()} == {"counts": (2,)}
+    assert abs(float(update.arrays["counts"][1]) - SIZE) < 6 * 3.0 * 2**0.5
+    assert hospital.spent() == (epsilon_of([GaussianEvent(3.0)], delta=DELTA), 0.0)
+    assert refusal_of(hospital.does(replace(wish, noise_multiplier=None))) == REFUSALS["noise"]
+
+
 def test_a_patient_who_withdraws_is_left_out_from_the_next_round_on(
     tmp_path: Path,
     key: Ed25519PrivateKey,

@@ -61,8 +61,15 @@ class Listener:
     def round_done(self, rounds: list[RoundPart], state: ServerState) -> None:
         self.rounds = list(rounds)
 
-    def ended(self, evaluation: Evaluation, rounds: list[RoundPart], state: ServerState) -> None:
+    def ended(
+        self,
+        evaluation: Evaluation,
+        rounds: list[RoundPart],
+        state: ServerState,
+        measured: Mapping[str, float | None],
+    ) -> None:
         self.evaluation, self.rounds, self.state = evaluation, rounds, state
+        self.measured = measured
 
 
 def play(folder: Path, plan: Study, faults: dict[int, Fault] | None = None) -> Listener:

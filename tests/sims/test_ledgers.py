@@ -56,6 +56,7 @@ def ledger(folder: Path, name: str) -> Path:
         {},
         {"privacy": {"epsilon": 2.0, "delta": 1e-3, "unit": "patient"}},
         {"training": {"model": "lstm", "batch_size": 16}, "rounds": {"count": 2}},
+        {"privacy": {"epsilon": 1.9, "delta": 1e-3, "metrics_noise_multiplier": 4.0}},
     ],
 )
 def test_every_hospital_keeps_a_ledger_that_says_what_the_result_says(
@@ -68,10 +69,13 @@ def test_every_hospital_keeps_a_ledger_that_says_what_the_result_says(
         now = verify(path, load_public_key(path.with_suffix(".pem")))
         assert now.epsilon_spent == pytest.approx(hospital.epsilon, rel=1e-9)
         assert now.epsilon_reserved == 0
-        assert now.entries == 1 + 3 * plan.rounds.count
-        assert now.epsilon_total == pytest.approx(2.0, rel=2e-3)
+        asks = plan.privacy is not None and plan.privacy.metrics_noise_multiplier is not None
+        releases = plan.rounds.count + asks
+        assert now.entries == 1 + 3 * releases
+        assert now.epsilon_total == pytest.approx(hospital.epsilon, abs=2e-2)
         lines = list(read_departures(path.with_suffix(".egress.jsonl")))
-        assert [line.kind for line in lines] == ["hello"] + ["update"] * plan.rounds.count
+        assert [line.kind for line in lines] == ["hello"] + ["update"] * releases
+        assert (hospital.measured_accuracy is not None) == asks
         assert path.with_suffix(".key").stat().st_mode & 0o077 == 0
 
 
