@@ -33,8 +33,8 @@ class Hold(Frozen):
     """An open reservation: charged whole until it is settled, or for ever if nobody comes back."""
 
     study: str
-    order: str
     reserved: Events
+    order: str = NO_ORDER
     released: Events = ()
 
 

@@ -34,7 +34,7 @@ def site(
     rng = np.random.default_rng(3)
     images = rng.integers(0, 256, (count, 48, 48)).astype(np.uint8)
     faces = FaceSet(images, np.arange(count) % 7, np.arange(count) // images_each)
-    return Site(name, 20, faces, None, unit, randomness)
+    return Site(name, 20, faces, None, unit, randomness=randomness)
 
 
 def order(
