@@ -24,22 +24,19 @@ from fedward.common.errors import ConfigError
 from fedward.common.faces import FaceSet
 from fedward.common.messages import Order
 from fedward.common.models import is_linear, reads_features
-from fedward.common.noise import plan_noise
 from fedward.common.seeds import numpy_generator
 from fedward.server.evaluate import Examiner
 from fedward.sims.audit_attack import Attack, attack
-from fedward.sims.audit_bound import count_right, epsilon_lower_bound, guess
-from fedward.sims.audit_canaries import Canaries, Image, collage, craft, hide, stripes
+from fedward.sims.audit_canaries import Canaries, Image, craft, hide, striped_collage, stripes
 from fedward.sims.audit_linear import LinearSight
-from fedward.sims.audit_mechanism import Broken, curve_lower_bound, events_of, silent, tampered
+from fedward.sims.audit_mechanism import Broken, silent, tampered
 from fedward.sims.audit_network import NetworkSight
 from fedward.sims.audit_table import AuditRow
+from fedward.sims.audit_verdict import CONFIDENCE, Verdict, judge
 from fedward.sims.baselines import rounds_alone
 from fedward.sims.sites import Consortium, consortium
 from fedward.sims.sources import cache_folder
 
-CONFIDENCE = 0.95
-GUESSED = 0.4  # of the canaries; fixed here, never chosen by what comes out
 FEWEST = 20  # canaries: with fewer nothing can be shown
 RECORDS = 8  # images of a canary where each is wrongly counted as somebody of its own
 
@@ -85,14 +82,15 @@ def audit(study: Study, *, canaries: int, broken: Broken | None, tell: Tell) -> 
         site = hide(crafted, real, Path(folder))
         scores, released = watched(study, site, real, crafted, broken=broken, tell=tell)
     attacks = _attacks(study, dealt, real.faces, crafted, released)
-    return Audited(_row(study, site, crafted, scores, attacks, broken), scores, crafted.inside)
+    found = judge(study, site.size, scores, crafted.inside)
+    return Audited(_row(study, site, crafted, found, attacks, broken), scores, crafted.inside)
 
 
 def _drawing(study: Study, dealt: Consortium) -> Callable[[np.random.Generator], Image]:
     """What draws a canary's image; faces are taken from every other test image, and the rest is
     held out for the attack on the released model."""
     return (
-        partial(collage, dealt.test.images[::2])
+        partial(striped_collage, dealt.test.images[::2])
         if reads_features(study.training.model)
         else stripes
     )
@@ -176,31 +174,10 @@ def _row(
     study: Study,
     site: Site,
     crafted: Canaries,
-    scores: NDArray[np.float64],
+    verdict: Verdict,
     attacks: Sequence[Attack],
     broken: Broken | None,
 ) -> AuditRow:
-    plan = plan_noise(study, site.size)
-    assert plan is not None
-    assert study.privacy is not None
-    delta, count = study.privacy.delta, len(crafted)
-    guesses = round(GUESSED * count / 2) * 2
-    right = count_right(guess(scores, guesses), crafted.inside)
-    claimed = plan.epsilon(list(range(1, study.rounds.count + 1)), delta=delta)
-    bound, most = (
-        epsilon_lower_bound(
-            guesses=guesses, right=r, canaries=count, delta=delta, confidence=CONFIDENCE
-        )
-        for r in (right, guesses)
-    )
-    curve = curve_lower_bound(
-        events_of(study, plan),
-        guesses=guesses,
-        right=right,
-        canaries=count,
-        delta=delta,
-        confidence=CONFIDENCE,
-    )
     on_images, on_canaries = attacks
     return AuditRow(
         recipe=study.name,
@@ -210,17 +187,17 @@ def _row(
         hospital=site.name,
         unit=study.unit if broken != "records-for-patients" else "patient",
         size=site.size,
-        canaries=count,
+        canaries=len(crafted),
         records_per_canary=crafted.each,
-        guesses=guesses,
-        right=right,
-        epsilon_claimed=claimed,
-        delta=delta,
+        guesses=verdict.guesses,
+        right=verdict.right,
+        epsilon_claimed=verdict.claimed,
+        delta=verdict.delta,
         confidence=CONFIDENCE,
-        epsilon_lower_bound=bound,
-        epsilon_lower_bound_curve=curve,
-        epsilon_lower_bound_most=most,
-        passes=max(bound, curve) < claimed,
+        epsilon_lower_bound=verdict.bound,
+        epsilon_lower_bound_curve=verdict.curve,
+        epsilon_lower_bound_most=verdict.most,
+        passes=verdict.passes,
         attack_auc=on_images.auc.value,
         attack_auc_interval=(on_images.auc.low, on_images.auc.high),
         attack_tpr_at_1_fpr=on_images.tpr.value,

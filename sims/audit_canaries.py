@@ -1,9 +1,9 @@
 """Crafted patients, and the hospital that they are hidden in.
 
 A canary is made to be found: its gradient should be as long as clipping allows, and unlike that of
-a patient and of other canaries. For models on fixed features that is a face put together from
-quarters of other people's, for networks on pixels a patch of stripes on grey, both with an emotion
-at random (what other images came to is in docs/audit.md). Each is in the data by a fair coin of the
+a patient and of other canaries. That is a patch of stripes, for networks on pixels on grey, for
+models on fixed features on a face put together from quarters of other people's, with an emotion at
+random (what other images came to is in docs/audit.md). Each is in the data by a fair coin of the
 audit's own.
 """
 
@@ -76,26 +76,31 @@ def craft(
     return Canaries(FaceSet(images, np.repeat(labels, each), patients), each, inside)
 
 
-def collage(faces: NDArray[np.uint8], rng: np.random.Generator) -> Image:
-    """The four quarters of four random faces out of (n, 48, 48), each where it was."""
-    quarters = [faces[k] for k in rng.integers(0, len(faces), 4)]
+def striped_collage(faces: NDArray[np.uint8], rng: np.random.Generator) -> Image:
+    """The four quarters of four random faces out of (n, 48, 48), each where it was, with a patch
+    of stripes."""
+    image = np.empty((SIDE, SIDE), np.uint8)
     half = SIDE // 2
-    image = np.array(quarters[0])
-    image[:half, half:] = quarters[1][:half, half:]
-    image[half:, :half] = quarters[2][half:, :half]
-    image[half:, half:] = quarters[3][half:, half:]
-    return image
+    for number, face in enumerate(rng.integers(0, len(faces), 4)):
+        down, along = divmod(number, 2)
+        quarter = (slice(down * half, (down + 1) * half), slice(along * half, (along + 1) * half))
+        image[quarter] = faces[face][quarter]
+    return _with_stripes(image, rng)
 
 
 def stripes(rng: np.random.Generator) -> Image:
-    """A mid-grey image (48, 48) with one striped patch: where, how large, how fine and in which
-    direction is random."""
+    """Mid-grey with a patch of stripes."""
+    return _with_stripes(np.full((SIDE, SIDE), GREY, np.uint8), rng)
+
+
+def _with_stripes(image: Image, rng: np.random.Generator) -> Image:
+    """An image with one striped patch: where, how large, how fine and in which direction is
+    random."""
     height, width = rng.integers(SMALLEST, LARGEST + 1, 2)
     top, left = rng.integers(0, SIDE + 1 - height), rng.integers(0, SIDE + 1 - width)
     angle, fineness = rng.uniform(0, np.pi), rng.uniform(COARSEST, FINEST)
     down, along = np.mgrid[:height, :width]
     wave = fineness * (down * np.cos(angle) + along * np.sin(angle)) + rng.uniform(0, 2 * np.pi)
-    image = np.full((SIDE, SIDE), GREY, np.uint8)
     image[top : top + height, left : left + width] = np.rint(GREY + (GREY - 1) * np.sin(wave))
     return image
 

@@ -93,7 +93,9 @@ def test_randomized_response_is_hardly_ever_overestimated(epsilon: float) -> Non
 
 @pytest.mark.parametrize("mu", [0.3, 1.0, 1.7])
 @pytest.mark.parametrize("guesses", [100, 400])
-def test_true_claims_of_gaussian_mechanisms_are_hardly_ever_refuted(mu: float, guesses: int) -> None:
+def test_true_claims_of_gaussian_mechanisms_are_hardly_ever_refuted(
+    mu: float, guesses: int
+) -> None:
     """Canaries that do not meet, scored by the best test there is."""
     rng = np.random.default_rng(2)
     claim, delta = gaussian(mu), 1e-5
@@ -133,13 +135,13 @@ def test_a_profile_knows_the_gaussian_trade_off(mu: float, right: float) -> None
 
 
 @given(st.integers(1, 40), st.integers(0, 40), st.integers(0, 60))
-def test_luck_alone_refutes_less_than_one_time_in_twenty(guesses: int, right: int, more: int) -> None:
+def test_luck_alone_refutes_less_than_one_time_in_twenty(
+    guesses: int, right: int, more: int
+) -> None:
     """A mechanism that tells nothing: guesses are coins."""
     right = min(right, guesses)
     nothing = Profile(np.zeros(1), np.zeros(1))
-    if refuted(
-        nothing, guesses=guesses, right=right, canaries=guesses + more, confidence=0.95
-    ):
+    if refuted(nothing, guesses=guesses, right=right, canaries=guesses + more, confidence=0.95):
         assert binom.sf(right - 1, guesses, 0.5) < 0.05 * (1 + 1e-9)
 
 
