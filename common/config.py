@@ -13,6 +13,7 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    field_validator,
     model_validator,
 )
 
@@ -82,8 +83,14 @@ class HospitalsConfig(Frozen):
     size_sigma: Annotated[float, Field(ge=0, le=3)] = 0.6
     cameras: tuple[str, ...] = ("clean",)
     images_each: Count | None = None
-    budgets: dict[str, Positive] = Field(default_factory=dict)
+    budgets: tuple[tuple[str, Positive], ...] = ()
     consent: Literal["none", "opt-out", "opt-in"] = "none"
+
+    @field_validator("budgets", mode="before")
+    @classmethod
+    def _by_name(cls, budgets: Any) -> Any:
+        """A mapping is how people write it; pairs can be hashed, as all of a study can."""
+        return tuple(budgets.items()) if isinstance(budgets, dict) else budgets
 
 
 class TrainingConfig(Frozen):

@@ -13,6 +13,7 @@ al. 2022), which never claim less than the true epsilon.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from scipy.special import log_ndtr
 
@@ -78,6 +79,24 @@ def epsilon_of(events: Sequence[GaussianEvent], *, delta: float) -> float:
             f"no finite epsilon at delta {delta} covers these steps; add noise or take fewer steps"
         )
     return epsilon
+
+
+def deltas_of(events: Sequence[GaussianEvent], *, epsilons: Sequence[float]) -> list[float]:
+    """Delta of all events together at each of these epsilons: all that is claimed of them.
+
+    Raises:
+        ConfigError: a negative epsilon.
+    """
+    if any(not epsilon >= 0 for epsilon in epsilons):
+        raise ConfigError("delta is told at epsilons of zero or more")
+    events = [event for event in events if event.steps]
+    if not events:
+        return [0.0] * len(epsilons)
+    if _full_batch(events):
+        mu = gaussian_mu(events)
+        return [math.exp(_log_delta(epsilon, mu)) for epsilon in epsilons]
+    accountant = _sampled(events, _ROUGH)
+    return [float(accountant.get_delta(epsilon)) for epsilon in epsilons]
 
 
 def noise_multiplier_for(*, epsilon: float, delta: float, sample_rate: float, steps: int) -> float:
@@ -185,6 +204,11 @@ def _root(decreasing: Callable[[float], float], low: float, high: float) -> floa
 
 
 def _sampled_epsilon(events: Sequence[GaussianEvent], delta: float, interval: float) -> float:
+    return float(_sampled(events, interval).get_epsilon(delta))
+
+
+def _sampled(events: Sequence[GaussianEvent], interval: float) -> Any:
+    """dp-accounting's accountant, which has heard of these events."""
     import dp_accounting  # slow to import, and full batches do without
     from dp_accounting.pld import PLDAccountant
 
@@ -193,7 +217,7 @@ def _sampled_epsilon(events: Sequence[GaussianEvent], delta: float, interval: fl
         gaussian = dp_accounting.GaussianDpEvent(event.noise_multiplier)
         sampled = dp_accounting.PoissonSampledDpEvent(event.sample_rate, gaussian)
         accountant.compose(sampled, event.steps)
-    return float(accountant.get_epsilon(delta))
+    return accountant
 
 
 def _full_batch(events: Sequence[GaussianEvent]) -> bool:

@@ -10,8 +10,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -21,7 +22,7 @@ from fedward.client.local import carry_out
 from fedward.client.site import Site
 from fedward.common.config import Study
 from fedward.common.errors import RunError, StoppedError
-from fedward.common.messages import Hello
+from fedward.common.messages import Hello, Order, Update
 from fedward.common.noise import plan_noise
 from fedward.common.result import Baselines, Score
 from fedward.server.aggregate import ServerState
@@ -33,13 +34,34 @@ from fedward.sims.sources import cache_folder
 POOLED = "pooled"
 
 
-def train_alone(study: Study, site: Site) -> ServerState:
-    """A whole study at one site."""
+@dataclass(frozen=True)
+class RoundAlone:
+    """One round at one site: what it was asked, what it sent, and the state after the server's
+    step."""
+
+    order: Order
+    update: Update
+    state: ServerState
+
+
+def rounds_alone(
+    study: Study, site: Site, change: Callable[[Order], Order] | None = None
+) -> Iterator[RoundAlone]:
+    """A whole study at one site, round by round; ``change`` gets at every order beforehand."""
     member = Member(Hello(site.name, site.size, __version__), plan_noise(study, site.size))
     state = ServerState(0, initial_arrays(study.training, study.seed))
     for number in range(1, study.rounds.count + 1):
-        update = carry_out(order_for(study, state, member, number), site)
+        order = order_for(study, state, member, number)
+        order = change(order) if change else order
+        update = carry_out(order, site)
         state = advance(study, state, number, update.arrays)
+        yield RoundAlone(order, update, state)
+
+
+def train_alone(study: Study, site: Site) -> ServerState:
+    """A whole study at one site, to its end."""
+    for played in rounds_alone(study, site):
+        state = played.state
     return state
 
 

@@ -15,6 +15,7 @@ import click
 from fedward import __version__
 from fedward.client.report_cli import report
 from fedward.common.errors import ConfigError, FedwardError, StoppedError
+from fedward.sims.audit_cli import audit
 from fedward.sims.bench_cli import bench
 from fedward.sims.plan_cli import budget_with_recipes, plan
 from fedward.sims.search_cli import search
@@ -189,6 +190,7 @@ def data_check(path: Path, sheet: Path, as_json: bool) -> None:
     click.echo(f"contact sheet: {sheet}")
 
 
+main.add_command(audit)
 main.add_command(bench)
 main.add_command(budget_with_recipes)
 main.add_command(plan)

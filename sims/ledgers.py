@@ -47,7 +47,7 @@ def create_ledgers(study: Study, sizes: Mapping[str, int], run: Path) -> None:
         ConfigError: a budget names no hospital, or a list of consents cannot be used.
         RunError: the folder cannot be written.
     """
-    if unknown := sorted(study.hospitals.budgets.keys() - sizes.keys()):
+    if unknown := sorted(dict(study.hospitals.budgets).keys() - sizes.keys()):
         raise ConfigError(
             f"hospitals.budgets names {unknown[0]}, which does not exist: hospitals are "
             f"{min(sizes)} to {max(sizes)}"
@@ -85,7 +85,7 @@ def simulated_policy(study: Study, name: str, size: int) -> Policy:
         unit=privacy.unit,
         patients=size,
         delta=delta,
-        epsilon_total=study.hospitals.budgets.get(name, rounded_up),
+        epsilon_total=dict(study.hospitals.budgets).get(name, rounded_up),
         minimum_noise_multiplier=LEAST_NOISE,
         may_leave=("update", "statistics", "metrics"),
         maximum_epochs=study.training.epochs,

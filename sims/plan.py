@@ -152,12 +152,7 @@ def _warnings(study: Study, size: int) -> list[str]:
     said = []
     better = f"set it to {_two_digits(0.1 / size)} or less with --delta"
     delta = privacy.delta_at(size)
-    if delta * size >= 1:
-        said.append(
-            f"delta {delta:g} is not below one in {size:,} {study.unit}s: publishing one "
-            f"of them at random would pass as private; {better}"
-        )
-    elif delta > 0.1 / size:
+    if delta > 0.1 / size * (1 + 1e-12):
         said.append(f"delta {delta:g} is above a tenth of one in {size:,} {study.unit}s; {better}")
     if study.rounds.count == 1 and is_linear(study.training.model):
         said.append("one round is for statistics alone and trains nothing: plan two or more")

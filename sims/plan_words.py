@@ -73,8 +73,6 @@ def _numbers(plan: Plan) -> list[tuple[str, str]]:
 
 def _delta(plan: Plan) -> str:
     whole = f"1/{plan.size:,} ({1 / plan.size:.1e})"
-    if plan.delta >= 1 / plan.size:
-        return f"{plan.delta:g}, NOT below {whole}"
     also = "not" if plan.delta > plan.delta_advisable else "also"
     return f"{plan.delta:g}, below {whole}, {also} below a tenth of it"
 

@@ -29,8 +29,7 @@ def privacy_of(runs: Sequence[Finished]) -> SearchPrivacy | None:
     private = [privacy for privacy in settings if privacy is not None]
     if len(private) < len(settings):
         return None
-    stated = [one.delta for run in runs for one in run.result.hospitals]
-    delta = min(delta for delta in stated if delta is not None)
+    delta = min(_delta_of(run) for run in runs)
     alone = {events for run in runs for events in _at_hospitals([run])}
     dealings = [_at_hospitals(part) for part in _by_dealing(runs)]
     together = epsilon_together(dealings, delta=delta)
@@ -43,6 +42,14 @@ def privacy_of(runs: Sequence[Finished]) -> SearchPrivacy | None:
         epsilon_all_runs=together if math.isfinite(together) else None,
         accountant=accountant_name(everything) + (", added over seeds" if added else ""),
     )
+
+
+def _delta_of(run: Finished) -> float:
+    """What its study states, or the smallest that a hospital took."""
+    stated = run.study.privacy.delta if run.study.privacy else None
+    if stated is not None:
+        return stated
+    return min(one.delta for one in run.result.hospitals if one.delta is not None)
 
 
 def epsilon_together(dealings: Sequence[set[Events]], *, delta: float) -> float:

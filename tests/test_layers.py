@@ -19,9 +19,11 @@ MAY_IMPORT = {
 }
 
 KNOW_FLOWER = {
-    "common/messages.py",
+    "common/wire.py",
     "client/app.py",
+    "client/gate.py",
     "server/app.py",
+    "server/measure.py",
     "server/rounds.py",
     "server/strategy.py",
     "sims/apps.py",

@@ -87,7 +87,16 @@ def test_delta_is_below_one_in_the_number_of_patients() -> None:
     for size in (1000, 25_000):
         with pytest.raises(ConfigError, match=f"below one in the {size:,} patients .* or less"):
             plan_noise(private, size)
-    assert plan_noise(study(PrivacyConfig(epsilon=3, delta=1e-3)), 1000)  # the report warns
+    with pytest.raises(ConfigError, match=r"below one in the 1,000 images .* or set it to 1e-04"):
+        plan_noise(study(PrivacyConfig(epsilon=3, delta=1e-3)), 1000)
+
+
+@pytest.mark.parametrize(("size", "delta"), [(100, 1e-5), (10_000, 1e-5), (25_000, 4e-6)])
+def test_without_a_delta_it_is_a_tenth_of_one_in_the_units_at_most(size: int, delta: float) -> None:
+    privacy = PrivacyConfig(epsilon=3)
+    assert privacy.delta_at(size) == pytest.approx(delta)
+    stated = PrivacyConfig(epsilon=3, delta=delta)
+    assert plan_noise(study(privacy), size) == plan_noise(study(stated), size)
 
 
 def test_features_take_the_full_batch_whatever_the_batch_size_says() -> None:

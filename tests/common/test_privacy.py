@@ -17,6 +17,7 @@ from fedward.common.privacy import (
     GaussianEvent,
     _sampled_epsilon,
     accountant_name,
+    deltas_of,
     epsilon_of,
     gaussian_epsilon,
     gaussian_mu,
@@ -120,6 +121,16 @@ def test_mixed_batches_cost_more_than_their_parts() -> None:
     assert together > epsilon_of([whole], delta=DELTA)
     assert accountant_name([sampled, whole]) == NUMERIC
     assert accountant_name([whole]) == EXACT
+
+
+@pytest.mark.parametrize("rate", [1.0, 0.3])
+def test_deltas_are_those_at_which_epsilon_is_claimed(rate: float) -> None:
+    events = [GaussianEvent(2.0, rate, 5)]
+    epsilons = [epsilon_of(events, delta=delta) for delta in (1e-2, 1e-5)]
+    assert deltas_of(events, epsilons=epsilons) == pytest.approx([1e-2, 1e-5], rel=0.02)
+    assert deltas_of([], epsilons=[0.0, 1.0]) == [0.0, 0.0]
+    with pytest.raises(ConfigError, match="zero or more"):
+        deltas_of(events, epsilons=[-1.0])
 
 
 def test_nothing_released_costs_nothing() -> None:

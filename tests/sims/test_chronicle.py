@@ -83,7 +83,7 @@ def test_a_run_whose_report_cannot_be_written_is_not_completed(
     directory = RunDirectory(tmp_path)
     chronicle = SimulationChronicle(dealt, directory, 0.0, Stopwatch(), lambda part, count: None)
     chronicle.began({}, [])
-    chronicle.ended(evaluation, [], ServerState(0, {"weight": np.zeros(1, np.float32)}))
+    chronicle.ended(evaluation, [], ServerState(0, {"weight": np.zeros(1, np.float32)}), {})
     monkeypatch.setattr(pictures, "draw", full)
     with pytest.raises(RunError):
         chronicle.completed()

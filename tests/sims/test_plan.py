@@ -9,7 +9,14 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedward.common.config import ModelName, PrivacyConfig, RoundsConfig, Study, TrainingConfig
+from fedward.common.config import (
+    ModelName,
+    PrivacyConfig,
+    RoundsConfig,
+    Study,
+    TrainingConfig,
+    Unit,
+)
 from fedward.common.errors import ConfigError
 from fedward.common.noise import MOST_ROUNDS, most_rounds, plan_noise
 from fedward.common.privacy import gaussian_epsilon
@@ -203,7 +210,7 @@ def test_too_little_noise_stops_at_the_round_that_is_too_much() -> None:
 
 @pytest.mark.parametrize(
     ("delta", "said"),
-    [(1e-3, "not below one in 1,000 images"), (5e-4, "above a tenth of one"), (1e-4, None)],
+    [(5e-4, "above a tenth of one"), (1e-4, None)],
 )
 def test_delta_is_held_against_the_size(delta: float, said: str | None) -> None:
     warnings = make_plan(study(epsilon=3.0, delta=delta), 1000).warnings
@@ -213,11 +220,12 @@ def test_delta_is_held_against_the_size(delta: float, said: str | None) -> None:
         assert "set it to 1.0e-04 or less" in warnings[0]
 
 
-def test_delta_per_patient_is_refused() -> None:
+@pytest.mark.parametrize("unit", ["image", "patient"])
+def test_a_delta_that_is_too_large_is_refused(unit: Unit) -> None:
     private = study().model_copy(
-        update={"privacy": PrivacyConfig(epsilon=3, delta=1e-3, unit="patient")}
+        update={"privacy": PrivacyConfig(epsilon=3, delta=1e-3, unit=unit)}
     )
-    with pytest.raises(ConfigError, match="not below one in the 1,000 patients"):
+    with pytest.raises(ConfigError, match=f"not below one in the 1,000 {unit}s"):
         make_plan(private, 1000)
 
 
