@@ -14,7 +14,7 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from flwr.app import Message, RecordDict
+from flwr.app import Error, Message, RecordDict
 from flwr.common.serde import recorddict_from_proto, recorddict_to_proto
 from flwr.proto.recorddict_pb2 import RecordDict as ProtoRecordDict
 
@@ -64,28 +64,31 @@ def let_out(answer: Answer, message: Message, guard: Guard | None) -> Message:
     Raises:
         FedwardError: the answer is not as declared, or not paid for; nothing leaves.
     """
-    content = _content(answer)
-    if isinstance(answer, Released) and answer.charge is not None:
-        answer.charge.spend(content)
-    if guard is not None:
-        note(guard.egress, _line(answer, content, guard.clock()))
-    if isinstance(answer, Refused | Failed):
-        return _to_the_second(Message(error=error_of(answer), reply_to=message))
-    return _to_the_second(Message(content=_records(content), reply_to=message))
+    said = _said(answer)
+    charge = answer.charge if isinstance(answer, Released) else None
+    if guard is not None or charge is not None:
+        content = _bytes(said)
+        if charge is not None:
+            charge.spend(content)
+        if guard is not None:
+            note(guard.egress, _line(answer, content, guard.clock()))
+    if isinstance(said, Error):
+        return _to_the_second(Message(error=said, reply_to=message))
+    return _to_the_second(Message(content=said, reply_to=message))
 
 
-def _content(answer: Answer) -> bytes:
-    """What an answer is on the wire, after a look whether it is as it should be."""
+def _said(answer: Answer) -> RecordDict | Error:
+    """An answer as Flower sends it, after a look whether it is as it should be."""
     if isinstance(answer, SentAgain):
-        return answer.content
+        return _records(answer.content)
     if isinstance(answer, Hello):
-        return _bytes(pack_hello(answer))
+        return pack_hello(answer)
     if isinstance(answer, Released):
         check_like(answer.update.arrays, declared(answer.order))
-        return _bytes(pack_update(answer.update))
+        return pack_update(answer.update)
     if isinstance(answer, Refused) and answer.reason not in REFUSALS:
         raise ValueError(f"no word for this refusal: {answer.reason}")
-    return (error_of(answer).reason or "").encode()
+    return error_of(answer)
 
 
 def _line(answer: Answer, content: bytes, now: datetime) -> Departure:
@@ -116,8 +119,10 @@ def _to_the_second(reply: Message) -> Message:
     return reply
 
 
-def _bytes(records: RecordDict) -> bytes:
-    return bytes(recorddict_to_proto(records).SerializeToString(deterministic=True))
+def _bytes(said: RecordDict | Error) -> bytes:
+    if isinstance(said, Error):
+        return (said.reason or "").encode()
+    return bytes(recorddict_to_proto(said).SerializeToString(deterministic=True))
 
 
 def _records(content: bytes) -> RecordDict:

@@ -92,13 +92,13 @@ class Guard:
     def sent_before(self, digest: str) -> bytes | None:
         """What was let out on this very order, if that was the last; only what the ledger knows."""
         try:
-            kept = self.outbox.read_bytes()
+            with self.outbox.open("rb") as file:
+                if file.read(_DIGEST) != bytes.fromhex(digest):
+                    return None
+                content = file.read()
         except OSError:
             return None
-        content = kept[_DIGEST:]
-        if kept[:_DIGEST] != bytes.fromhex(digest) or not self.ledger.has_released(sha256(content)):
-            return None
-        return content
+        return content if self.ledger.has_released(sha256(content)) else None
 
     def keep(self, digest: str, content: bytes) -> None:
         """Put an answer into the outbox. What is torn by a crash is none that the ledger knows.

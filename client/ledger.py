@@ -37,7 +37,7 @@ from fedward.client.ledger_file import (
     migrate,
     writing_to,
 )
-from fedward.client.ledger_page import Page, last_records, read_policy_of
+from fedward.client.ledger_page import Page, last_records, policy_in, read_policy_of
 from fedward.client.policy import Policy
 from fedward.common.errors import BudgetError, ConfigError, LedgerError
 
@@ -52,15 +52,18 @@ class Ledger:
         self._key = key
         self._clock = clock
         self._connection: Connection | None = None
+        self._policy: Policy | None = None
 
     @contextmanager
     def kept_open(self) -> Iterator[None]:
-        """Entries of this block wait for the disk once each, rather than five times."""
+        """Entries of this block wait for the disk once each, rather than five times, and the
+        policy is read once. `reserve` looks at the policy in force in any case."""
         with connected(self._path) as self._connection:
             try:
+                self._policy = policy_in(self._connection, self._path)
                 yield
             finally:
-                self._connection = None
+                self._connection = self._policy = None
 
     @classmethod
     def create(
@@ -93,8 +96,8 @@ class Ledger:
 
     @property
     def policy(self) -> Policy:
-        """The policy in force."""
-        return read_policy_of(self._path)
+        """The policy in force; in a block of `kept_open`, that of its beginning."""
+        return self._policy or read_policy_of(self._path)
 
     def reserve(self, request: Request) -> int:
         """Charge the worst case of a round, before any data is read; the reservation's number.

@@ -101,9 +101,14 @@ def read_standing(path: Path) -> Standing:
 def read_policy_of(path: Path) -> Policy:
     """The policy in force, as the totals have it. Raises LedgerError as `read_standing` does."""
     with reading(path) as connection:
-        if version_of(connection, path) > 1:
-            return understood(_current(connection))[0].policy
-        return replay(rows(connection), None).book.policy
+        return policy_in(connection, path)
+
+
+def policy_in(connection: Connection, path: Path) -> Policy:
+    """As `read_policy_of`, by a connection that is there."""
+    if version_of(connection, path) > 1:
+        return understood(_current(connection))[0].policy
+    return replay(rows(connection), None).book.policy
 
 
 def last_records(path: Path, most: int) -> list[Record]:
