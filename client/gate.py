@@ -68,10 +68,12 @@ def let_out(answer: Answer, message: Message, guard: Guard | None) -> Message:
     charge = answer.charge if isinstance(answer, Released) else None
     if guard is not None or charge is not None:
         content = _bytes(said)
+        digest = sha256(content)
         if charge is not None:
-            charge.spend(content)
+            charge.spend(content, sha256=digest)
         if guard is not None:
-            note(guard.egress, _line(answer, content, guard.clock()))
+            line = departure(_kind(answer), now=guard.clock(), size=len(content), sha256=digest)
+            note(guard.egress, _with_order(line, answer))
     if isinstance(said, Error):
         return _to_the_second(Message(error=said, reply_to=message))
     return _to_the_second(Message(content=said, reply_to=message))
@@ -91,8 +93,7 @@ def _said(answer: Answer) -> RecordDict | Error:
     return error_of(answer)
 
 
-def _line(answer: Answer, content: bytes, now: datetime) -> Departure:
-    line = departure(_kind(answer), now=now, size=len(content), sha256=sha256(content))
+def _with_order(line: Departure, answer: Answer) -> Departure:
     if not isinstance(answer, Released | SentAgain):
         return line
     order = answer.order

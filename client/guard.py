@@ -138,18 +138,16 @@ class Charge:
     reservation: int
     events: Events
 
-    def spend(self, content: bytes) -> None:
-        """Write down that these bytes leave now. What is on the disk afterwards is never below
-        what left, wherever this stops.
+    def spend(self, content: bytes, *, sha256: str) -> None:
+        """Write down that these bytes, with this SHA-256, leave now. What is on the disk afterwards
+        is never below what left, wherever this stops.
 
         Raises:
             BudgetError: the reservation does not hold so much, or something left on it before.
             RunError: the disk is full; nothing may leave.
         """
         self.guard.keep(self.digest, content)
-        self.guard.ledger.conclude(
-            self.reservation, self.events, sha256=sha256(content), size=len(content)
-        )
+        self.guard.ledger.conclude(self.reservation, self.events, sha256=sha256, size=len(content))
 
     @property
     def mechanism(self) -> str:

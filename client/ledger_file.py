@@ -180,7 +180,8 @@ def migrate(connection: sqlite3.Connection, path: Path) -> bool:
     while version < VERSION:
         MIGRATIONS[version](connection)
         version += 1
-    connection.execute(f"PRAGMA user_version = {version}")
+    if version > first:
+        connection.execute(f"PRAGMA user_version = {version}")
     return version > first
 
 

@@ -1,5 +1,6 @@
 """The end of a ledger inside a transaction: the last entry, and the totals that go with it."""
 
+from functools import lru_cache
 from pathlib import Path
 from sqlite3 import Connection
 
@@ -124,6 +125,7 @@ def last_records(path: Path, most: int) -> list[Record]:
         ]
 
 
+@lru_cache(maxsize=4)
 def understood(totals: Totals) -> tuple[Book, Standing]:
     """Totals as what they say. Raises LedgerError when they are damaged."""
     try:

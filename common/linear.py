@@ -60,12 +60,19 @@ class LinearHead(nn.Module):
         return units @ self.weight.T + BIAS_SCALE * self.bias
 
 
-def unit_rows(features: Tensor, mean: Tensor) -> Tensor:
-    """Centred features of unit length, (n, d); a row that is not finite becomes zero."""
-    rows = features - mean
+def unit_rows(features: Tensor, mean: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Centred features of unit length, (n, d); a row that is not finite becomes zero.
+
+    ``out`` is memory to use again: getting a chunk's anew from the system takes as long as filling
+    it.
+    """
+    rows = torch.sub(features, mean, out=out)
     norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
     sound = torch.isfinite(norms)
-    return torch.where(sound, rows, 0) / torch.where(sound, norms, 1).clamp_min(1e-6)
+    if not bool(sound.all()):
+        rows.masked_fill_(~sound, 0)
+        norms.masked_fill_(~sound, 1)
+    return rows.div_(norms.clamp_min_(1e-6))
 
 
 def noisy_mean(
@@ -131,8 +138,12 @@ def noisy_gradient(
     total = torch.zeros(CLASSES, features.shape[1] + 1, dtype=torch.float64)
     clip = None if privacy is None else privacy.clipping_norm
     with torch.inference_mode():
+        memory = torch.empty(0)
         for part, size in _parts(len(features), patients):
-            units = unit_rows(features[part], head.mean)
+            chosen = features[part]
+            if len(chosen) > len(memory):
+                memory = torch.empty_like(chosen)
+            units = unit_rows(chosen, head.mean, out=memory[: len(chosen)])
             logits = units @ head.weight.T + BIAS_SCALE * head.bias
             errors = clipped_errors(logits, units, labels[part], clip, rows_per_unit=size)
             total[:, :-1] += errors.T @ units

@@ -14,6 +14,7 @@ RUN/consents holds NAME.csv for every hospital, where policies ask for consents.
 import math
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, date, datetime
@@ -23,11 +24,13 @@ from fedward.client.consent import read_consents
 from fedward.client.guard import Guard
 from fedward.client.keys import create_key, load_key
 from fedward.client.ledger import Ledger
+from fedward.client.ledger_entries import NO_ORDER, Request
 from fedward.client.ledger_file import connected
 from fedward.client.policy import LEAST_NOISE, Policy
 from fedward.common.config import Study
 from fedward.common.errors import ConfigError, RunError
 from fedward.common.noise import plan_noise
+from fedward.common.privacy import GaussianEvent
 from fedward.sims.template import RUN_VARIABLE
 
 LEDGERS, CONSENTS = "ledgers", "consents"
@@ -71,6 +74,20 @@ def kept_open(run: Path) -> Iterator[None]:
         for path in sorted((run / LEDGERS).glob("*.db")):
             stack.enter_context(connected(path))
         yield
+
+
+def rehearse_charge(study: Study, name: str, size: int) -> None:
+    """Charge a ledger that is thrown away, so that processes forked afterwards have everything
+    loaded."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "ledger.db"
+        policy = simulated_policy(study, name, size)
+        ledger = Ledger.create(path, create_key(path.with_suffix(".key")), policy, clock=_now)
+        with ledger.kept_open():
+            events = (GaussianEvent(1e4),)
+            model = study.training.model
+            request = Request("rehearsal", "none", 0, model, policy.unit, size, events)
+            ledger.conclude(ledger.reserve(request), events, sha256=NO_ORDER, size=0)
 
 
 def simulated_policy(study: Study, name: str, size: int) -> Policy:

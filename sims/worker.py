@@ -40,6 +40,7 @@ from fedward.common.errors import FedwardError
 from fedward.common.feature_cache import cache_check
 from fedward.common.models import spec_of
 from fedward.common.privacy import GaussianEvent, epsilon_of
+from fedward.sims.ledgers import rehearse_charge
 from fedward.sims.sites import STUDY_VARIABLE, client_app, consortium
 from fedward.sims.template import DEAL, READY, RUN_VARIABLE, SPAN
 
@@ -92,6 +93,8 @@ def _deal(study: str) -> list[Check]:
             rehearse(dealt.study.training, private=dealt.study.privacy is not None)
             if dealt.study.privacy:  # its accountant is slow to import
                 epsilon_of([GaussianEvent(1.0, 0.5)], delta=1e-5)
+        if dealt.study.privacy:
+            rehearse_charge(dealt.study, sites[0].name, sites[0].size)
     except FedwardError as error:  # every order will meet it again, and report it
         logging.getLogger("fedward.sims").error("%s", error)
     gc.freeze()  # so that a child's garbage collector does not touch, and copy, shared pages
