@@ -183,7 +183,28 @@ def departures(result: Result, study: Study) -> list[tuple[str, str]]:
             f"If it took part: how its training changed the model, {form}.",
         )
     )
+    if _counts(study):
+        items.append(
+            (
+                "At the end",
+                "How many of its own images the released model names right, and how many it has, "
+                "both with noise.",
+            )
+        )
     return items
+
+
+def never_left(study: Study) -> str:
+    """What no message of a hospital holds."""
+    scores = "an exact loss or score" if _counts(study) else "a loss or score"
+    return (
+        f"An image, a label, a count of labels, {scores} on private images, or the exact number of "
+        "images or patients."
+    )
+
+
+def _counts(study: Study) -> bool:
+    return study.privacy is not None and study.privacy.metrics_noise_multiplier is not None
 
 
 def _is_linear(study: Study) -> bool:

@@ -11,7 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from fedward.common.config import HospitalsConfig, RoundsConfig, Study, TrainingConfig
+from fedward.common.config import (
+    HospitalsConfig,
+    PrivacyConfig,
+    RoundsConfig,
+    Study,
+    TrainingConfig,
+    parse_study,
+)
 from fedward.common.errors import ConfigError, RunError
 from fedward.common.faces import EMOTIONS
 from fedward.common.result import Result
@@ -293,3 +300,20 @@ def _title(folder: Path, *, dark: bool) -> str:
     found = re.search(r"<title>(.*?)</title>", done.stdout)
     assert found is not None
     return html.unescape(found.group(1))
+
+
+def test_noisy_counts_are_told_where_they_left(made_result: Make) -> None:
+    result = made_result("private")
+    study = parse_study(result.recipe)
+    privacy = PrivacyConfig(epsilon=3, metrics_noise_multiplier=5.0)
+    asking = study.model_copy(update={"privacy": privacy})
+    assert "names right" not in str(words.departures(result, study))
+    assert words.departures(result, asking)[-1][1].endswith("both with noise.")
+    assert "a loss or score" in words.never_left(study)
+    assert "an exact loss or score" in words.never_left(asking)
+    first, *rest = result.hospitals
+    told = first.model_copy(update={"measured_accuracy": 0.4321})
+    page = render_report(result.model_copy(update={"hospitals": [told, *rest]}), {})
+    assert "Told with noise" in page
+    assert "43.2%" in page
+    assert "Told with noise" not in render_report(result, {})
