@@ -76,17 +76,23 @@ def kept_open(run: Path) -> Iterator[None]:
         yield
 
 
-def rehearse_charge(study: Study, name: str, size: int) -> None:
+def rehearse_charge() -> None:
     """Charge a ledger that is thrown away, so that processes forked afterwards have everything
     loaded."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ledger.db"
-        policy = simulated_policy(study, name, size)
+        policy = Policy(
+            unit="image",
+            patients=1,
+            delta=1e-5,
+            epsilon_total=1.0,
+            valid_from=_FROM,
+            valid_until=_UNTIL,
+        )
         ledger = Ledger.create(path, create_key(path.with_suffix(".key")), policy, clock=_now)
         with ledger.kept_open():
             events = (GaussianEvent(1e4),)
-            model = study.training.model
-            request = Request("rehearsal", "none", 0, model, policy.unit, size, events)
+            request = Request("rehearsal", "none", 0, "none", "image", 1, events)
             ledger.conclude(ledger.reserve(request), events, sha256=NO_ORDER, size=0)
 
 

@@ -94,7 +94,7 @@ def _deal(study: str) -> list[Check]:
             if dealt.study.privacy:  # its accountant is slow to import
                 epsilon_of([GaussianEvent(1.0, 0.5)], delta=1e-5)
         if dealt.study.privacy:
-            rehearse_charge(dealt.study, sites[0].name, sites[0].size)
+            rehearse_charge()
     except FedwardError as error:  # every order will meet it again, and report it
         logging.getLogger("fedward.sims").error("%s", error)
     gc.freeze()  # so that a child's garbage collector does not touch, and copy, shared pages
