@@ -101,6 +101,6 @@ def main(grid: Grid, context: Context) -> None:
     with locked(folder):
         with run.data_time:
             consortium(study)  # parsed once, before others need it
-        template.deal(study.model_dump_json())
+        template.deal(study.model_dump_json(), folder)
         simulate_on(grid, run)
     print(f"report: {RunDirectory(folder).report}", file=sys.stderr, flush=True)

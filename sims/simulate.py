@@ -56,7 +56,7 @@ def simulate(
             stop = threading.Event()
             run = Run(study, folder, began, tell.round_done, stop.is_set)
             _read(run, tell)
-            template.deal(study.model_dump_json())
+            template.deal(study.model_dump_json(), folder)
             with _stop_signals(stop):
                 return _run_on_flower(run, engine)
         finally:

@@ -2,7 +2,8 @@
 
 A request is one byte on the control socket, with a channel of its own:
 
-    DEAL   the channel holds a study; its source has been read once, so deal its faces now
+    DEAL   the channel holds a study, whose source has been read once, and its run directory: deal
+           its faces now
     FORK   serve what comes through the channel in a fresh child
 """
 
@@ -14,6 +15,7 @@ import sys
 import threading
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from fedward.common.errors import RunError
 
@@ -29,7 +31,7 @@ class Template:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._wanted = False
-        self._study = ""
+        self._study = self._run = ""
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._ready = False
@@ -40,10 +42,11 @@ class Template:
             self._wanted = True
             self._start()
 
-    def deal(self, study: str) -> None:
-        """Let it deal the faces of a study, given as JSON, when it is up; without waiting."""
+    def deal(self, study: str, run: Path) -> None:
+        """Let it deal the faces of a study, given as JSON, when it is up; without waiting.
+        Hospitals' ledgers, and what they log, are in the run directory."""
         with self._lock:
-            self._study = study
+            self._study, self._run = study, str(run.absolute())
             if self._runs():
                 self._send_study()
 
@@ -72,7 +75,7 @@ class Template:
         """End it, and with it whatever its children still compute."""
         with self._lock:
             self._stop()
-            self._wanted, self._study = False, ""
+            self._wanted, self._study, self._run = False, "", ""
 
     def _fork(self, channel: socket.socket) -> None:
         self._start()
@@ -108,6 +111,7 @@ class Template:
         # One that just died is missed, and replaced, by the next ``connect``.
         with theirs, Connection(ours.detach()) as channel, suppress(OSError):
             channel.send_bytes(self._study.encode())  # a few kB: the socket takes them at once
+            channel.send_bytes(self._run.encode())
             socket.send_fds(self._control, [DEAL], [theirs.fileno()])
 
     def _stop(self) -> None:

@@ -51,10 +51,6 @@ Check = Callable[[], bool]
 def main(control_fd: int) -> None:
     """Do what arrives on the control socket, one request after the other; end when it closes."""
     torch.set_num_threads(1)
-    run = os.environ.get(RUN_VARIABLE)
-    if run:
-        log = Path(run) / "hospitals.log"
-        logging.basicConfig(filename=log, format="%(asctime)s %(name)s: %(message)s")
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are reaped by the kernel
     control = socket.socket(fileno=control_fd)
     control.send(READY)
@@ -65,7 +61,8 @@ def main(control_fd: int) -> None:
             return
         if request == DEAL:
             with Connection(descriptors[0]) as channel:
-                unseen = _deal(channel.recv_bytes().decode())
+                study, run = (channel.recv_bytes().decode() for _ in range(2))
+                unseen = _deal(study, run)
             continue
         unseen = _missing(unseen)
         if os.fork() == 0:
@@ -75,11 +72,13 @@ def main(control_fd: int) -> None:
         os.close(descriptors[0])
 
 
-def _deal(study: str) -> list[Check]:
+def _deal(study: str, run: str) -> list[Check]:
     """Do once, and have in memory, what every child would have to do for itself. Returns what is
     to be asked again before a child is forked: features that a hospital's first order makes."""
     unseen: list[Check] = []
-    os.environ[STUDY_VARIABLE] = study
+    os.environ[STUDY_VARIABLE], os.environ[RUN_VARIABLE] = study, run
+    log = Path(run) / "hospitals.log"
+    logging.basicConfig(filename=log, format="%(asctime)s %(name)s: %(message)s", force=True)
     try:
         dealt = consortium(Study.model_validate_json(study))
         model = dealt.study.training.model

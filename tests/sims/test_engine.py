@@ -143,11 +143,11 @@ def test_orders_are_handed_over_soon_once_and_in_the_order_of_nodes() -> None:
 
 @pytest.fixture
 def backend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ForkBackend]:
-    monkeypatch.setenv("FEDWARD_RUN", str(tmp_path))
+    monkeypatch.delenv("FEDWARD_RUN", raising=False)  # `flwr run` starts the template without
     TaskIdentity.task_id = TaskIdentity.run_id = TaskIdentity.node_id = 1
     engine = ForkBackend({})
     engine.build(lambda: None)  # type: ignore[arg-type, return-value]
-    template.deal(STUDY.model_dump_json())
+    template.deal(STUDY.model_dump_json(), tmp_path)
     yield engine
     engine.terminate()
 
@@ -182,13 +182,14 @@ def order(epochs: int) -> Order:
     )
 
 
-def test_children_answer_fail_and_die_without_harm(backend: ForkBackend) -> None:
+def test_children_answer_fail_and_die_without_harm(backend: ForkBackend, tmp_path: Path) -> None:
     reply, _ = backend.process_message(message("query", RecordDict()), context())
     assert read_hello(reply).name.startswith("hospital-")
     assert reply.metadata.reply_to_message_id == "m"
 
     reply, _ = backend.process_message(message("query", RecordDict()), context(99))
     assert reply.error.reason == "its own log says why"
+    assert "ConfigError" in (tmp_path / "hospitals.log").read_text(encoding="utf-8")
 
     outcome: list[object] = []
     endless = message("train", pack_orders({5: order(epochs=100_000)})[5])
